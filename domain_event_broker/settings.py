@@ -1,0 +1,257 @@
+"""One validated, frozen settings object, and the default broker of this process.
+
+``BROKER`` is what an empty ``connection_settings`` stands for. Assign to it as in 3.x; the Django
+app keeps it equal to ``DOMAIN_EVENT_BROKER``.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from .errors import SettingsError
+from .names import MAX_KEY_BYTES, byte_length, delay_queue, is_encodable
+from .wording import shown
+
+#: A URL, a mapping of settings, or ``None`` for "no broker: publish nothing".
+BrokerSetting = str | Mapping[str, Any] | None
+
+LOCAL_RABBITMQ = "amqp://guest:guest@localhost:5672/%2F"
+
+#: The default broker. It may be assigned to at any time; the next call reads it.
+BROKER: BrokerSetting = LOCAL_RABBITMQ
+#: The service's name where the settings name none: set by the Django app, else ``None``.
+SERVICE: str | None = None
+
+UNROUTABLE_POLICIES = ("ignore", "log", "raise")
+TOPOLOGIES = ("current", "3.x")
+QUEUE_TYPES = ("quorum", "classic")
+EXCHANGE_TYPES = ("topic", "direct", "fanout", "headers")
+#: The longest TTL of a delay queue, 100 ms doubled 24 times, makes the longest derived name.
+_LONGEST_SUFFIX = delay_queue("", 100 << 24)
+_MAX_SECONDS = 30 * 24 * 3600
+# AMQP's heartbeat is an unsigned 16-bit number of seconds.
+_MAX_HEARTBEAT_SECONDS = 65_535
+# AMQP's prefetch count is an unsigned 16-bit number; quorum queues are happiest far below it.
+_MAX_PREFETCH = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to reach the broker and how to behave there. Immutable, hashable, shared by threads.
+
+    Each field is documented in ``docs/reference/settings.md`` under its upper-case name. The URL
+    may hold a password, so it is left out of the repr; use `safe_url` in messages.
+    """
+
+    url: str = field(default=LOCAL_RABBITMQ, repr=False)
+    service: str | None = None
+    exchange: str = "domain-events"
+    exchange_type: str = "topic"
+    queue_type: str = "quorum"
+    topology: str = "current"
+    publish_timeout_seconds: float = 5.0
+    heartbeat_seconds: int = 20
+    reconnect_delay_seconds: float = 1.0
+    max_reconnect_delay_seconds: float = 30.0
+    prefetch: int = 100
+    crash_attempts: int = 5
+    max_event_bytes: int = 1024 * 1024
+    unroutable: str = "log"
+
+    def __post_init__(self) -> None:
+        _check_url(self.url)
+        _check_name("SERVICE", self.service, optional=True)
+        _check_name("EXCHANGE", self.exchange)
+        _check_exchange(self.exchange)
+        _check_choice("EXCHANGE_TYPE", self.exchange_type, EXCHANGE_TYPES)
+        _check_choice("QUEUE_TYPE", self.queue_type, QUEUE_TYPES)
+        _check_choice("TOPOLOGY", self.topology, TOPOLOGIES)
+        _check_choice("UNROUTABLE", self.unroutable, UNROUTABLE_POLICIES)
+        _check_number("PUBLISH_TIMEOUT", self.publish_timeout_seconds, above=0)
+        _check_integer("HEARTBEAT", self.heartbeat_seconds, 1, _MAX_HEARTBEAT_SECONDS)
+        _check_number("RECONNECT_DELAY", self.reconnect_delay_seconds, above=0)
+        _check_number("MAX_RECONNECT_DELAY", self.max_reconnect_delay_seconds, above=0)
+        _check_integer("PREFETCH", self.prefetch, 1, _MAX_PREFETCH)
+        _check_integer("CRASH_ATTEMPTS", self.crash_attempts, 1, 500)
+        _check_integer("MAX_EVENT_BYTES", self.max_event_bytes, 1, 128 * 1024 * 1024)
+        if self.max_reconnect_delay_seconds < self.reconnect_delay_seconds:
+            raise SettingsError("MAX_RECONNECT_DELAY must not be less than RECONNECT_DELAY.")
+
+    @property
+    def safe_url(self) -> str:
+        """The URL without user, password and query: fit for logs and errors."""
+        return safe_url(self.url)
+
+    @property
+    def scheme(self) -> str:
+        return urlsplit(self.url).scheme.lower()
+
+    def with_exchange(self, exchange: str, exchange_type: str) -> Settings:
+        return replace(self, exchange=exchange, exchange_type=exchange_type)
+
+
+#: Key of the ``DOMAIN_EVENT_BROKER`` mapping -> field. Units are in the field's name.
+KEYS = {
+    **{f.name.upper(): f.name for f in fields(Settings) if not f.name.endswith("_seconds")},
+    **{
+        f.name.removesuffix("_seconds").upper(): f.name
+        for f in fields(Settings)
+        if f.name.endswith("_seconds")
+    },
+}
+
+
+def parse(setting: object) -> Settings | None:
+    """Make `Settings` of a URL, a mapping or `Settings`; ``None`` stays ``None``.
+
+    Raises `SettingsError`, which never quotes a password.
+    """
+    if setting is None or isinstance(setting, Settings):
+        return setting
+    if isinstance(setting, str):
+        return Settings(url=setting, service=SERVICE)
+    if isinstance(setting, Mapping):
+        return _parse_mapping(setting)
+    raise SettingsError(
+        f"The broker must be given as a URL, a dict or None, not {type(setting).__name__}."
+    )
+
+
+def resolve(connection_settings: object = "") -> Settings | None:
+    """Like `parse`, with ``''`` standing for the default `BROKER`, as in 3.x."""
+    try:
+        return _parse_cached(BROKER if _means_default(connection_settings) else connection_settings)
+    except SettingsError as error:
+        # Without the frames below: a debug page would show the URL among their variables.
+        raise error.with_traceback(None)  # noqa: B904
+
+
+def _means_default(connection_settings: object) -> bool:
+    return isinstance(connection_settings, str) and connection_settings == ""
+
+
+# The default is read at each publish and parsed once. A copy is compared, not the identity, so
+# that a dict changed in place counts.
+_last_parsed: tuple[object, str | None, Settings | None] | None = None
+
+
+def _parse_cached(setting: object) -> Settings | None:
+    global _last_parsed
+    cached = _last_parsed
+    if cached is not None and cached[1] == SERVICE and cached[0] == setting:
+        return cached[2]
+    settings = parse(setting)
+    _last_parsed = (copy.deepcopy(setting), SERVICE, settings)
+    return settings
+
+
+def _parse_mapping(mapping: Mapping[Any, Any]) -> Settings | None:
+    for key in mapping:
+        if key not in KEYS:
+            near = difflib.get_close_matches(str(key).upper(), KEYS, n=1, cutoff=0.5)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise SettingsError(
+                f"Unknown key {shown(key)}.{hint} Known keys: {', '.join(sorted(KEYS))}."
+            )
+    values = {KEYS[key]: value for key, value in mapping.items()}
+    if values.get("url", LOCAL_RABBITMQ) is None:
+        return None
+    if values.get("service") is None:
+        values["service"] = SERVICE
+    return Settings(**values)
+
+
+def safe_url(url: str) -> str:
+    """`url` without what could be secret; never raises."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if ":" in host:
+            host = f"[{host}]"
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "(unreadable URL)"
+    if not _has_authority(url, parts.scheme) or "@" in parts.path + parts.query + parts.fragment:
+        return "(unreadable URL)"  # not split where the password ends
+    return f"{parts.scheme}://{host}{port}{parts.path}"
+
+
+def _has_authority(url: str, scheme: str) -> bool:
+    return bool(scheme) and url[len(scheme) :].startswith("://")
+
+
+def _check_url(url: object) -> None:
+    # Errors here must not quote the URL, nor chain an error that does.
+    if not isinstance(url, str) or not url:
+        raise SettingsError("URL must be a non-empty string such as 'amqp://user:password@host/'.")
+    if url != url.strip() or not url.isprintable():
+        raise SettingsError("URL holds white space or control characters.")
+    problem = None
+    try:
+        parts = urlsplit(url)
+        _ = parts.port, parts.hostname
+        parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        problem = (
+            "URL cannot be read. Percent-encode special characters of the user name and "
+            "password ('/' is %2F, '#' is %23, '@' is %40, '%' is %25)."
+        )
+    else:
+        if not _has_authority(url, parts.scheme):
+            problem = "URL has no scheme; it must begin with one, such as 'amqp://'."
+        elif "#" in url:
+            problem = "URL holds a '#'. In a password, write %23."
+        elif "@" in parts.path + parts.query:
+            # Else the beginning of a password with a '/' or '?' in it would pass for a port.
+            problem = (
+                "URL holds an '@' behind its host. Write %40 there, and in a password "
+                "%2F for '/' and %3F for '?'."
+            )
+    if problem:
+        raise SettingsError(problem)
+
+
+def _check_exchange(exchange: str) -> None:
+    longest = byte_length(exchange + _LONGEST_SUFFIX)
+    if longest > MAX_KEY_BYTES:
+        raise SettingsError(f"EXCHANGE is {longest - MAX_KEY_BYTES} bytes too long.")
+    if exchange.startswith("amq."):
+        raise SettingsError("EXCHANGE must not begin with 'amq.', which RabbitMQ reserves.")
+
+
+def _check_name(key: str, value: object, *, optional: bool = False) -> None:
+    if value is None and optional:
+        return
+    if not isinstance(value, str) or not value or not is_encodable(value):
+        raise SettingsError(f"{key} must be a non-empty string, not {shown(value)}.")
+    if byte_length(value) > MAX_KEY_BYTES:
+        raise SettingsError(f"{key} has {byte_length(value)} bytes; at most {MAX_KEY_BYTES} fit.")
+
+
+def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingsError(f"{key} must be one of {', '.join(choices)}, not {shown(value)}.")
+
+
+def _check_number(key: str, value: object, *, above: float) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not above < value <= _MAX_SECONDS  # NaN is not, either
+    ):
+        raise SettingsError(
+            f"{key} must be a number of seconds above {above} and up to {_MAX_SECONDS} "
+            f"(30 days), not {shown(value)}."
+        )
+
+
+def _check_integer(key: str, value: object, least: int, most: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise SettingsError(
+            f"{key} must be a whole number from {least} to {most}, not {shown(value)}."
+        )

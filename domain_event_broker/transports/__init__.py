@@ -1,0 +1,66 @@
+"""From a URL's scheme to the transport, imported on first use; one transport per settings."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from importlib import import_module
+
+from ..errors import SettingsError
+from ..settings import Settings
+from .base import Transport
+
+#: URL scheme -> module and class.
+SCHEMES = {
+    "amqp": ("domain_event_broker.transports.amqp", "AmqpTransport"),
+    "amqps": ("domain_event_broker.transports.amqp", "AmqpTransport"),
+    "memory": ("domain_event_broker.transports.memory", "MemoryTransport"),
+}
+
+_transports: dict[Settings, Transport] = {}
+_lock = threading.Lock()
+
+
+def transport_for(settings: Settings) -> Transport:
+    """This process's transport for `settings`. Raises `SettingsError` for an unknown scheme."""
+    with _lock:
+        transport = _transports.get(settings)
+        if transport is None:
+            transport = _transports[settings] = _transport_class(settings)(settings)
+        return transport
+
+
+def check_scheme(settings: Settings) -> None:
+    """Raise `SettingsError` if no transport has the URL's scheme."""
+    if settings.scheme not in SCHEMES:
+        raise SettingsError(
+            f"URL has the scheme {settings.scheme!r}; known are {', '.join(sorted(SCHEMES))}."
+        )
+
+
+def close_all() -> None:
+    """Close the transports of this process; the next use opens them anew."""
+    with _lock:
+        transports = list(_transports.values())
+        _transports.clear()
+    for transport in transports:
+        transport.close(transport.settings.publish_timeout_seconds)
+
+
+def _transport_class(settings: Settings) -> type[Transport]:
+    check_scheme(settings)
+    module, name = SCHEMES[settings.scheme]
+    found: type[Transport] = getattr(import_module(module), name)
+    return found
+
+
+def _renew_lock_in_child() -> None:
+    global _lock
+    # Another thread of the parent may have held it when it forked.
+    _lock = threading.Lock()
+
+
+atexit.register(close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock_in_child)
