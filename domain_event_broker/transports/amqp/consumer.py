@@ -1,0 +1,261 @@
+"""The consuming side: one connection, a channel for each subscription, settling in safe order."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
+from queue import Empty, SimpleQueue
+
+from ...errors import BrokerUnavailable, DomainEventBrokerError, TransportClosed
+from ...messages import Message
+from ...retrying import backoff_seconds
+from ...settings import Settings
+from ..base import Consumer, Delivery, Outcome, PublishResult, Subscription
+from .connection import ConnectionThread
+from .pika_connection import Connection
+from .publisher import Outgoing, Publisher
+from .subscription import SubscriptionChannel
+from .targets import dead_letter_target, retry_target
+
+log = logging.getLogger(__name__)
+
+# Longer than pika's own limits for opening a connection, which end it with a reason.
+_SUBSCRIBE_SECONDS = 60.0
+_COUNT_SECONDS = 5.0
+# A move that the broker does not take is tried again, ever slower.
+_MOVE_BASE_SECONDS = 0.2
+_MOVE_MAX_SECONDS = 30.0
+
+
+class AmqpConsumer(Consumer):
+    """Receives for any number of subscriptions.
+
+    The connection's thread fills a queue that `receive` empties. Moves (retry, dead letter) go
+    out through the process's publishing connection, so that a broker that blocks publishers
+    still takes acknowledgements.
+    """
+
+    def __init__(self, settings: Settings, publisher: Callable[[], Publisher]) -> None:
+        self._settings = settings
+        self._publisher = publisher
+        self._thread = ConnectionThread(settings, "subscriber", self)
+        self._channels: dict[str, SubscriptionChannel] = {}
+        self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        self._unsettled = 0
+        self.forget()
+
+    def forget(self) -> None:
+        self._received: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._connection: Connection | None = None
+        self._is_started = False
+        self._is_closed = False
+
+    # From any thread
+
+    def subscribe(self, subscription: Subscription) -> None:
+        if self._is_closed:
+            raise TransportClosed("This consumer is closed.")
+        channel = SubscriptionChannel(
+            subscription, self._settings, self._thread, self._received.put
+        )
+        self._thread.post(partial(self._add, channel))
+        try:
+            channel.declared.result(_SUBSCRIBE_SECONDS)
+        except FutureTimeout:
+            raise BrokerUnavailable(
+                f"No answer from {self._settings.safe_url} in {_SUBSCRIBE_SECONDS:g} s."
+            ) from None
+        finally:
+            if not channel.is_established:
+                self._thread.post(partial(self._remove, channel))
+
+    def start(self) -> None:
+        self._is_started = True
+        self._thread.post(self._start)
+
+    def receive(self, timeout_seconds: float) -> Delivery | None:
+        deadline = time.monotonic() + timeout_seconds
+        while self._is_started:
+            try:
+                delivery = self._received.get(timeout=max(deadline - time.monotonic(), 0))
+            except Empty:
+                return None
+            if delivery is None:
+                self._received.put(None)  # for the next thread that waits
+                return None
+            if _channel(delivery).is_current(delivery):
+                return delivery
+        return None
+
+    def ack(self, delivery: Delivery) -> None:
+        self._settle(partial(self._ack, delivery))
+
+    def retry(self, delivery: Delivery, message: Message, due_at_ms: int) -> None:
+        target = partial(retry_target, self._settings, delivery.subscription, message, due_at_ms)
+        self._settle(partial(self._move, delivery, target))
+
+    def dead_letter(self, delivery: Delivery, message: Message) -> None:
+        target = partial(dead_letter_target, delivery.subscription, message)
+        self._settle(partial(self._move, delivery, target))
+
+    def release(self, delivery: Delivery) -> None:
+        self._settle(partial(self._release, delivery))
+
+    def _settle(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._unsettled += 1
+        try:
+            self._thread.post(work)
+        except TransportClosed:
+            self._done()  # it comes back by itself
+
+    def waiting(self) -> int:
+        counts: Future[list[Future[int]]] = Future()
+        self._thread.post(partial(self._ask_counts, counts))
+        deadline = time.monotonic() + _COUNT_SECONDS
+        try:
+            answers = counts.result(_COUNT_SECONDS)
+            return sum(answer.result(max(deadline - time.monotonic(), 0)) for answer in answers)
+        except FutureTimeout:
+            raise BrokerUnavailable("The broker did not answer.") from None
+
+    def stop(self) -> None:
+        if self._is_closed or not self._is_started:
+            return
+        self._is_started = False
+        self._thread.post(self._stop)
+        self._received.put(None)
+
+    def flush(self, timeout_seconds: float) -> bool:
+        with self._settled:
+            return self._settled.wait_for(lambda: not self._unsettled, timeout_seconds)
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        if self._is_closed:
+            return
+        self.stop()
+        deadline = time.monotonic() + timeout_seconds
+        if not self.flush(timeout_seconds):
+            log.warning("Not all is settled after %g s; the rest comes again.", timeout_seconds)
+        self._is_closed = True
+        self._thread.close(max(deadline - time.monotonic(), 1.0))
+
+    # In the connection's thread
+
+    def wants_connection(self) -> bool:
+        return bool(self._channels) and not self._is_closed
+
+    def on_open(self, connection: Connection) -> None:
+        self._connection = connection
+        for channel in self._channels.values():
+            channel.open(connection)
+
+    def on_lost(self, error: DomainEventBrokerError) -> None:
+        self._connection = None
+        for channel in list(self._channels.values()):
+            channel.disconnected(error)
+            if not channel.is_established:
+                self._remove(channel)
+
+    def on_posted(self) -> None:
+        for channel in self._channels.values():
+            channel.flush()
+
+    def _add(self, channel: SubscriptionChannel) -> None:
+        self._channels[channel.subscription.name] = channel
+        if self._is_started:
+            channel.start()
+        if self._connection is not None:
+            channel.open(self._connection)
+        else:
+            self._thread.open()
+
+    def _remove(self, channel: SubscriptionChannel) -> None:
+        if self._channels.get(channel.subscription.name) is channel:
+            del self._channels[channel.subscription.name]
+
+    def _start(self) -> None:
+        for channel in self._channels.values():
+            channel.start()
+
+    def _stop(self) -> None:
+        for channel in self._channels.values():
+            channel.stop()
+        while True:
+            try:
+                delivery = self._received.get_nowait()
+            except Empty:
+                break
+            if delivery is not None:
+                _channel(delivery).release(delivery)
+        self._received.put(None)
+
+    def _ask_counts(self, counts: Future[list[Future[int]]]) -> None:
+        counts.set_result([channel.count() for channel in self._channels.values()])
+
+    def _ack(self, delivery: Delivery) -> None:
+        _channel(delivery).settle(delivery)
+        self._done()
+
+    def _release(self, delivery: Delivery) -> None:
+        _channel(delivery).release(delivery)
+        self._done()
+
+    def _move(self, delivery: Delivery, target: Callable[[], Outgoing], attempt: int = 0) -> None:
+        """Publish a copy where `target` says; acknowledge once that is confirmed."""
+        if not _channel(delivery).is_current(delivery):
+            self._done()
+            return
+
+        def on_done(results: list[PublishResult]) -> None:
+            # In the publisher's thread.
+            self._post_or_drop(partial(self._on_moved, delivery, target, attempt, results[0]))
+
+        self._publisher().publish([target()], on_done)
+
+    def _on_moved(
+        self,
+        delivery: Delivery,
+        target: Callable[[], Outgoing],
+        attempt: int,
+        result: PublishResult,
+    ) -> None:
+        channel = _channel(delivery)
+        if result.outcome is Outcome.CONFIRMED:
+            self._ack(delivery)
+            return
+        if result.outcome is Outcome.UNROUTABLE:
+            channel.declare(delays=True)  # somebody deleted the queue that it should go to
+        delay_seconds = backoff_seconds(attempt, _MOVE_BASE_SECONDS, _MOVE_MAX_SECONDS)
+        log.warning(
+            "%s: event %s is held and moved again in %.1f s: %s",
+            delivery.subscription.name,
+            delivery.message.message_id,
+            delay_seconds,
+            result.error or result.outcome.value,
+        )
+        again = partial(self._move, delivery, target, attempt + 1)
+        self._thread.loop.call_later(delay_seconds, again)
+
+    def _post_or_drop(self, work: Callable[[], None]) -> None:
+        try:
+            self._thread.post(work)
+        except TransportClosed:
+            self._done()
+
+    def _done(self) -> None:
+        with self._settled:
+            self._unsettled -= 1
+            if not self._unsettled:
+                self._settled.notify_all()
+
+
+def _channel(delivery: Delivery) -> SubscriptionChannel:
+    channel: SubscriptionChannel = delivery.token[0]
+    return channel

@@ -1,0 +1,173 @@
+"""Looking into a dead-letter queue: take, decide, and put the rest back with one nack."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from functools import partial
+from typing import Any
+
+import pika
+from pika.channel import Channel
+
+from ... import names
+from ...errors import (
+    BrokerUnavailable,
+    DomainEventBrokerError,
+    PublishUnconfirmed,
+    TransportClosed,
+    UnknownQueue,
+)
+from ...messages import Message
+from ...settings import Settings
+from ..base import DeadLetter, DeadLetters, Outcome
+from .connection import ConnectionThread
+from .errors import NOT_FOUND, translate
+from .pika_connection import Connection
+from .publisher import Publisher
+from .targets import queue_target
+from .wire import to_message
+
+_ANSWER_SECONDS = 60.0
+
+
+class AmqpDeadLetters(DeadLetters):
+    """One look, on a connection of its own, which ends with it. For one thread."""
+
+    def __init__(self, settings: Settings, publisher: Publisher, handler_name: str) -> None:
+        self._settings = settings
+        self._publisher = publisher
+        self._handler_name = handler_name
+        self._queue = names.dead_letter_queue(handler_name)
+        self._channel: Channel | None = None
+        self._waiting: Future[Any] = Future()
+        self._thread = ConnectionThread(settings, f"dead letters of {handler_name}", self)
+        try:
+            self._ask(lambda done: self._thread.open())
+            self.count()
+        except BaseException:
+            self.close()
+            raise
+
+    def take(self, limit: int) -> list[DeadLetter]:
+        taken: list[DeadLetter] = []
+        while len(taken) < limit:
+            dead_letter = self._ask(self._get)
+            if dead_letter is None:
+                break
+            taken.append(dead_letter)
+        return taken
+
+    def replay(self, dead_letter: DeadLetter, message: Message) -> None:
+        batch = self._publisher.publish([queue_target(self._handler_name, message)])
+        (result,) = batch.wait(self._settings.publish_timeout_seconds)
+        if result.outcome is Outcome.UNROUTABLE:
+            raise UnknownQueue(
+                f"The handler {self._handler_name!r} has no queue to replay to; "
+                "start its subscriber once. The dead letter stays."
+            )
+        if result.outcome is not Outcome.CONFIRMED:
+            raise result.error or PublishUnconfirmed(
+                "The broker did not confirm the replay in time; the dead letter stays."
+            )
+        self.discard(dead_letter)
+
+    def discard(self, dead_letter: DeadLetter) -> None:
+        self._thread.post(partial(self._ack, dead_letter.token))
+
+    def count(self) -> int:
+        count: int = self._ask(partial(self._declare_passively, self._queue))
+        return count
+
+    def close(self) -> None:
+        try:
+            self._thread.post(self._give_back)
+        except TransportClosed:
+            return
+        self._thread.close(self._settings.publish_timeout_seconds)
+
+    def _ask(self, question: Callable[[Future[Any]], None]) -> Any:
+        """Run `question` in the connection's thread and wait for what it sets."""
+        answer: Future[Any] = Future()
+        self._waiting = answer
+        self._thread.post(partial(question, answer))
+        try:
+            return answer.result(_ANSWER_SECONDS)
+        except FutureTimeout:
+            raise BrokerUnavailable("The broker did not answer.") from None
+
+    # In the connection's thread
+
+    def on_open(self, connection: Connection) -> None:
+        connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        self._channel = channel
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_callback(self._on_empty, [pika.spec.Basic.GetEmpty], one_shot=False)
+        self._end(None)
+
+    def _declare_passively(self, queue: str, done: Future[Any]) -> None:
+        if self._channel is None:
+            self._fail(BrokerUnavailable("The connection was lost; the rest stays."))
+            return
+        self._channel.queue_declare(
+            queue, passive=True, callback=lambda frame: self._end(frame.method.message_count)
+        )
+
+    def _get(self, done: Future[Any]) -> None:
+        if self._channel is None:
+            self._fail(BrokerUnavailable("The connection was lost; the rest stays."))
+            return
+        self._channel.basic_get(self._queue, callback=self._on_message)
+
+    def _on_empty(self, frame: Any) -> None:
+        self._end(None)
+
+    def _on_message(
+        self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        message = to_message(method.routing_key, properties, body)
+        self._end(DeadLetter(message, token=method.delivery_tag))
+
+    def _ack(self, tag: int) -> None:
+        if self._channel is not None and self._channel.is_open:
+            self._channel.basic_ack(tag)
+
+    def _give_back(self) -> None:
+        if self._channel is not None and self._channel.is_open:
+            self._channel.basic_nack(0, multiple=True, requeue=True)
+
+    def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
+        self._channel = None
+        if getattr(reason, "reply_code", None) == NOT_FOUND:
+            self._fail(
+                UnknownQueue(
+                    f"The handler {self._handler_name!r} has no dead-letter queue on "
+                    f"{self._settings.safe_url}; its subscriber declares it when it starts."
+                )
+            )
+        else:
+            self._fail(translate(reason, self._settings))
+
+    def on_lost(self, error: DomainEventBrokerError) -> None:
+        self._channel = None
+        self._fail(error)
+
+    def on_posted(self) -> None:
+        pass
+
+    def wants_connection(self) -> bool:
+        return False
+
+    def forget(self) -> None:
+        pass
+
+    def _end(self, answer: Any) -> None:
+        if not self._waiting.done():
+            self._waiting.set_result(answer)
+
+    def _fail(self, error: Exception) -> None:
+        if not self._waiting.done():
+            self._waiting.set_exception(error)

@@ -1,0 +1,102 @@
+"""pika's errors, translated into ours in this one place."""
+
+from __future__ import annotations
+
+import pika.exceptions
+
+from ...errors import (
+    AccessRefused,
+    BrokerUnavailable,
+    DomainEventBrokerError,
+    TopologyMismatch,
+    TransportClosed,
+)
+from ...settings import Settings
+
+# AMQP 0-9-1 reply codes, https://www.rabbitmq.com/amqp-0-9-1-reference#constants
+ACCESS_REFUSED = 403
+NOT_FOUND = 404
+RESOURCE_LOCKED = 405
+PRECONDITION_FAILED = 406
+NOT_ALLOWED = 530
+
+
+def translate(error: BaseException | None, settings: Settings) -> DomainEventBrokerError:
+    """Our error for one of pika's, with it as its ``__cause__``; ours are returned as they are."""
+    if isinstance(error, DomainEventBrokerError):
+        return error
+    cause = _innermost(error)
+    translated = _translate(cause, settings)
+    translated.__cause__ = cause
+    return translated
+
+
+def _translate(error: BaseException | None, settings: Settings) -> DomainEventBrokerError:
+    where = settings.safe_url
+    if isinstance(error, pika.exceptions.ChannelClosedByBroker):
+        return _translate_channel_closure(error, where)
+    if isinstance(error, pika.exceptions.ProbableAuthenticationError) and _names(
+        error, ACCESS_REFUSED
+    ):
+        return AccessRefused(f"{where} refused the user name or password.")
+    if isinstance(
+        error,
+        pika.exceptions.ProbableAccessDeniedError | pika.exceptions.ConnectionClosedByBroker,
+    ) and (_names(error, NOT_ALLOWED) or _names(error, ACCESS_REFUSED)):
+        return AccessRefused(
+            f"{where} refused the virtual host: it does not exist or the user may not use it."
+        )
+    if isinstance(
+        error, pika.exceptions.ConnectionClosedByClient | pika.exceptions.ChannelClosedByClient
+    ):
+        return TransportClosed("It was closed from here.")
+    if isinstance(error, pika.exceptions.AuthenticationError):
+        return AccessRefused(f"{where} offers no way to log in that is known here: {error}")
+    return BrokerUnavailable(f"No connection to {where}: {describe(error)}")
+
+
+def _translate_channel_closure(
+    error: pika.exceptions.ChannelClosedByBroker, where: str
+) -> DomainEventBrokerError:
+    if error.reply_code == ACCESS_REFUSED:
+        return AccessRefused(f"{where} refused a permission: {error.reply_text}")
+    if error.reply_code == RESOURCE_LOCKED:
+        return TopologyMismatch(
+            f"{error.reply_text}. It is held by another connection exclusively; "
+            "stop that one or choose another name."
+        )
+    if error.reply_code == PRECONDITION_FAILED:
+        return TopologyMismatch(
+            f"{error.reply_text}. It is never changed or deleted from here: remove it by hand "
+            "once it is empty, choose another name, or (for a queue of a 3.x service) set "
+            "TOPOLOGY to '3.x'."
+        )
+    return BrokerUnavailable(f"{where} closed the channel: {error.reply_code} {error.reply_text}")
+
+
+def describe(error: BaseException | None) -> str:
+    """One line that says what broke; never a URL."""
+    if error is None:
+        return "closed"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _names(error: BaseException, reply_code: int) -> bool:
+    # pika guesses "probable" errors from the state, also where the stream just broke; only the
+    # broker's own reply code, which it keeps in the text, says that the answer is final.
+    return f"({reply_code}" in str(error) or getattr(error, "reply_code", None) == reply_code
+
+
+def _innermost(error: BaseException | None) -> BaseException | None:
+    """Out of the wrappers of pika's connection workflow."""
+    while error is not None:
+        inner: object = getattr(error, "exception", None)
+        attempts = getattr(error, "exceptions", None)
+        if attempts:
+            inner = attempts[-1]
+        elif inner is None and error.args and isinstance(error.args[0], BaseException):
+            inner = error.args[0]
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
+    return None

@@ -1,0 +1,88 @@
+"""What pika's `SelectConnection` lacks: tolerance for foreign headers, abort, and forks.
+
+These reach into pika's private parts, all in this file; ``tests/unit/transports`` fails when a
+new pika moves them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+from typing import Any
+
+import pika.exceptions
+import pika.frame
+import pika.spec
+from pika.adapters.select_connection import IOLoop, SelectConnection
+from pika.channel import Channel
+
+log = logging.getLogger(__name__)
+
+#: Stands in the headers of a message whose own could not be read.
+UNREADABLE_HEADERS = "deb-unreadable-headers"
+
+_FRAME_START = struct.Struct(">BHL")
+_CONTENT_HEADER = struct.Struct(">HHQ")
+
+
+class Connection(SelectConnection):  # type: ignore[misc]  # pika is not typed through
+    def _read_frame(self) -> Any:
+        """Read a frame; a header that pika cannot decode costs itself, not the connection.
+
+        A timestamp header in milliseconds is enough: it is beyond `datetime`'s last year. Without
+        this the connection breaks, the message comes again, and so on.
+        """
+        try:
+            return super()._read_frame()
+        except (pika.exceptions.AMQPError, ArithmeticError, LookupError, RecursionError,
+                OSError, TypeError, ValueError, struct.error) as error:  # fmt: skip
+            return self._read_content_header(error)
+
+    def _read_content_header(self, error: Exception) -> tuple[int, pika.frame.Header]:
+        kind, channel_number, size = _FRAME_START.unpack_from(self._frame_buffer)
+        if kind != pika.spec.FRAME_HEADER:
+            raise error
+        _, _, body_size = _CONTENT_HEADER.unpack_from(self._frame_buffer, _FRAME_START.size)
+        log.warning("A message's headers cannot be read (%s); they are dropped.", error)
+        properties = pika.BasicProperties(headers={UNREADABLE_HEADERS: type(error).__name__})
+        frame_end = _FRAME_START.size + size + pika.spec.FRAME_END_SIZE
+        return frame_end, pika.frame.Header(channel_number, body_size, properties)
+
+    def abort(self, reason: str) -> None:
+        """Drop the connection without a handshake, which a dead peer would never answer."""
+        self._terminate_stream(pika.exceptions.StreamLostError(reason))
+
+
+def cancel_keeping_deliveries(channel: Channel, consumer_tag: str, callback: Any) -> None:
+    """Cancel a consumer; what is on its way still reaches the message callback.
+
+    pika would reject it, which RabbitMQ 4.3 counts as a failed delivery.
+    """
+    channel.basic_cancel(consumer_tag, callback=callback)
+    channel._cancelled.discard(consumer_tag)
+
+
+def close_descriptors(connection: Connection | None, loop: IOLoop | None) -> None:
+    """In a forked child: close our copies of the parent's descriptors, and only the copies.
+
+    No shutdown, no TLS goodbye, nothing that the parent or the broker could notice. While a child
+    keeps a copy open, the broker does not notice that the parent died.
+    """
+    transport = getattr(connection, "_transport", None)
+    _close_socket(getattr(transport, "_sock", None))
+    poller = getattr(loop, "_poller", None)
+    for name in ("_r_interrupt", "_w_interrupt"):
+        _close_socket(getattr(poller, name, None))
+    selector: Any = getattr(poller, "_poll", None)
+    if hasattr(selector, "close"):
+        selector.close()
+
+
+def _close_socket(sock: socket.socket | None) -> None:
+    if sock is None or sock.fileno() < 0:
+        return
+    # Detached first: the object must not close the number again when it is collected, which by
+    # then may be somebody else's.
+    os.close(sock.detach())

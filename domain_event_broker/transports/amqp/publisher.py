@@ -1,0 +1,319 @@
+"""Publishing with confirms, pipelined, each matched to its message by delivery tag."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pika
+import pika.spec
+from pika.channel import Channel
+
+from ...errors import DomainEventBrokerError, PublishRefused, PublishUnconfirmed
+from ...settings import Settings
+from ..base import Outcome, PublishResult
+from .connection import ConnectionThread
+from .errors import translate
+from .pika_connection import Connection
+from .topology import declare_exchange
+
+log = logging.getLogger(__name__)
+
+# Unconfirmed messages on the wire: enough to keep the broker busy, and a bound for what a lost
+# connection leaves in doubt.
+_WINDOW = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message on its way to an exchange."""
+
+    exchange: str
+    routing_key: str
+    properties: pika.BasicProperties
+    body: bytes
+
+    def is_returned_as(self, method: Any, properties: pika.BasicProperties) -> bool:
+        """Whether a ``basic.return`` may be of this message; it carries no delivery tag."""
+        mine = (self.properties.message_id, self.routing_key, self.exchange)
+        return mine == (properties.message_id, method.routing_key, method.exchange)
+
+
+class Batch:
+    """Messages whose outcomes are waited for together."""
+
+    def __init__(
+        self,
+        messages: Sequence[Outgoing],
+        on_done: Callable[[list[PublishResult]], None] | None = None,
+    ) -> None:
+        self.messages = messages
+        self.is_given_up = False
+        self.last_progress = time.monotonic()
+        self._results: list[PublishResult | None] = [None] * len(messages)
+        self._missing = len(messages)
+        self._on_done = on_done
+        self._done = threading.Event()
+        if not messages:
+            self._done.set()
+
+    def set(self, index: int, result: PublishResult) -> None:
+        """In the connection's thread: note an outcome; the first one counts."""
+        if self._results[index] is not None:
+            return
+        self._results[index] = result
+        self._missing -= 1
+        self.last_progress = time.monotonic()
+        if not self._missing:
+            self._done.set()
+            if self._on_done is not None:
+                self._on_done(self.results())
+
+    def wait(self, timeout_seconds: float) -> list[PublishResult]:
+        """Wait until all are there, or nothing came for `timeout_seconds`."""
+        while not self._done.is_set():
+            remaining = self.last_progress + timeout_seconds - time.monotonic()
+            if remaining <= 0:
+                self.is_given_up = True
+                break
+            self._done.wait(remaining)
+        return self.results()
+
+    def results(self) -> list[PublishResult]:
+        return [PublishResult(Outcome.UNKNOWN) if r is None else r for r in self._results]
+
+
+@dataclass(slots=True)
+class _Pending:
+    """One message of a batch, waiting to be written or confirmed."""
+
+    batch: Batch
+    index: int
+    written_at: float = 0.0
+    is_returned: bool = False
+
+    @property
+    def message(self) -> Outgoing:
+        return self.batch.messages[self.index]
+
+    def end(self, result: PublishResult) -> None:
+        self.batch.set(self.index, result)
+
+
+class Publisher:
+    """One connection and one channel in confirm mode. `publish` may be called from any thread.
+
+    It connects when there is something to publish, and discards a connection that leaves a
+    message unanswered for ``PUBLISH_TIMEOUT``: heartbeats take longer to notice a dead peer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connection = ConnectionThread(settings, "publisher", self)
+        self.forget()
+
+    def forget(self) -> None:
+        self._waiting: deque[_Pending] = deque()
+        self._unconfirmed: OrderedDict[int, _Pending] = OrderedDict()
+        self._open_connection: Connection | None = None
+        self._channel: Channel | None = None
+        self._is_opening_channel = False
+        self._is_ready = False
+        self._is_blocked = False
+        self._next_tag = 1
+        self._timer: Any = None
+
+    # From any thread
+
+    def publish(
+        self,
+        messages: Sequence[Outgoing],
+        on_done: Callable[[list[PublishResult]], None] | None = None,
+    ) -> Batch:
+        """Send `messages` in order. `on_done` is called in the connection's thread.
+
+        Raises `TransportClosed`.
+        """
+        batch = Batch(messages, on_done)
+        self._connection.post(partial(self._enqueue, batch))
+        return batch
+
+    def close(self, timeout_seconds: float) -> None:
+        self._connection.close(timeout_seconds)
+
+    # In the connection's thread
+
+    def _enqueue(self, batch: Batch) -> None:
+        self._waiting.extend(_Pending(batch, index) for index in range(len(batch.messages)))
+
+    def on_posted(self) -> None:
+        self._pump()
+
+    def wants_connection(self) -> bool:
+        return False  # the next publish asks for one
+
+    def on_open(self, connection: Connection) -> None:
+        self._open_connection = connection
+        connection.add_on_connection_blocked_callback(self._on_blocked)
+        connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self._ask_for_channel()
+
+    def _ask_for_channel(self) -> None:
+        if self._open_connection is None:
+            self._connection.open()
+        elif not self._is_opening_channel and self._open_connection.is_open:
+            self._is_opening_channel = True
+            self._open_connection.channel(on_open_callback=self._on_channel_open)
+
+    def _on_channel_open(self, channel: Channel) -> None:
+        self._is_opening_channel = False
+        self._channel = channel
+        self._next_tag = 1
+        channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_on_return_callback(self._on_return)
+        declare_exchange(channel, self._settings)
+        channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
+
+    def _on_ready(self, frame: Any) -> None:
+        self._is_ready = True
+        self._pump()
+
+    def _pump(self) -> None:
+        """Write what may be written; connect if there is something and no channel."""
+        while self._waiting and self._waiting[0].batch.is_given_up:
+            self._waiting.popleft()
+        if not self._waiting:
+            return
+        if self._channel is None:
+            self._ask_for_channel()
+            return
+        while self._is_ready and self._waiting and len(self._unconfirmed) < _WINDOW:
+            if self._is_blocked:
+                return
+            self._write(self._waiting.popleft())
+        self._watch()
+
+    def _write(self, pending: _Pending) -> None:
+        message = pending.message
+        assert self._channel is not None
+        try:
+            self._channel.basic_publish(
+                message.exchange,
+                message.routing_key,
+                message.body,
+                message.properties,
+                mandatory=True,
+            )
+        except Exception as error:  # pika marshals before it writes: nothing was sent
+            refused = PublishRefused(f"The message cannot be sent: {error}")
+            refused.__cause__ = error
+            pending.end(PublishResult(Outcome.REFUSED, refused))
+            return
+        pending.written_at = time.monotonic()
+        self._unconfirmed[self._next_tag] = pending
+        self._next_tag += 1
+
+    def _on_return(
+        self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        # The confirm follows; the oldest match is it, since both keep the order of publishing.
+        for pending in self._unconfirmed.values():
+            if not pending.is_returned and pending.message.is_returned_as(method, properties):
+                pending.is_returned = True
+                return
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        if isinstance(method, pika.spec.Basic.Ack):
+            end = _end_confirmed
+        else:
+            end = _end_refused
+        if method.multiple:
+            while self._unconfirmed and next(iter(self._unconfirmed)) <= method.delivery_tag:
+                end(self._unconfirmed.popitem(last=False)[1])
+        else:
+            pending = self._unconfirmed.pop(method.delivery_tag, None)
+            if pending is not None:
+                end(pending)
+        self._pump()
+
+    def _on_blocked(self, connection: Any, frame: Any) -> None:
+        log.warning("%s blocks publishers: %s", self._settings.safe_url, frame.method.reason)
+        self._is_blocked = True
+
+    def _on_unblocked(self, connection: Any, frame: Any) -> None:
+        log.warning("%s lets publishers go on.", self._settings.safe_url)
+        self._is_blocked = False
+        for pending in self._unconfirmed.values():
+            pending.written_at = time.monotonic()
+        self._pump()
+
+    # What stays unanswered
+
+    def _watch(self) -> None:
+        """See to it that the oldest unconfirmed message is looked at when its time is over."""
+        if self._timer is None and self._unconfirmed:
+            oldest = next(iter(self._unconfirmed.values()))
+            due = oldest.written_at + self._settings.publish_timeout_seconds
+            delay_seconds = max(due - time.monotonic(), 0.01)
+            self._timer = self._connection.loop.call_later(delay_seconds, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._unconfirmed and not self._is_blocked:
+            oldest = next(iter(self._unconfirmed.values()))
+            age = time.monotonic() - oldest.written_at
+            if age >= self._settings.publish_timeout_seconds:
+                self._connection.abort(f"no confirm for {age:.1f} s")
+                return
+        self._watch()
+
+    def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
+        if channel is self._channel:
+            self._fail_all(translate(reason, self._settings))
+
+    def on_lost(self, error: DomainEventBrokerError) -> None:
+        self._open_connection = None
+        self._is_opening_channel = False
+        self._is_blocked = False
+        if self._timer is not None:
+            self._connection.loop.remove_timeout(self._timer)
+            self._timer = None
+        self._fail_all(error)
+
+    def _fail_all(self, error: DomainEventBrokerError) -> None:
+        """Nothing that was written will be answered any more; what was not, is not sent."""
+        unconfirmed, waiting = self._unconfirmed, self._waiting
+        self._unconfirmed, self._waiting = OrderedDict(), deque()
+        self._channel = None
+        self._is_ready = False
+        for pending in unconfirmed.values():
+            in_doubt = PublishUnconfirmed(f"Lost the broker before its confirm: {error}")
+            in_doubt.__cause__ = error
+            pending.end(PublishResult(Outcome.UNKNOWN, in_doubt))
+        for pending in waiting:
+            pending.end(PublishResult(Outcome.UNKNOWN, error))
+
+
+def _end_confirmed(pending: _Pending) -> None:
+    outcome = Outcome.UNROUTABLE if pending.is_returned else Outcome.CONFIRMED
+    pending.end(PublishResult(outcome))
+
+
+def _end_refused(pending: _Pending) -> None:
+    message = pending.message
+    pending.end(
+        PublishResult(
+            Outcome.REFUSED,
+            PublishRefused(
+                f"The broker refused the event {message.properties.message_id} "
+                "(a full queue, or one without a leader)."
+            ),
+        )
+    )

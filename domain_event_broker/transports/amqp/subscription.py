@@ -1,0 +1,279 @@
+"""One subscription on one channel of the consuming connection; all in the connection's thread."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import pika
+from pika.channel import Channel
+
+from ...encoding import integer_header
+from ...errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DomainEventBrokerError,
+    TransportClosed,
+)
+from ...retrying import backoff_seconds
+from ...settings import Settings
+from ..base import Delivery, Subscription
+from .acknowledgements import Acknowledgements
+from .connection import ConnectionThread
+from .errors import translate
+from .pika_connection import Connection, cancel_keeping_deliveries
+from .topology import declare_subscription
+from .wire import to_message
+
+log = logging.getLogger(__name__)
+
+# Until a new event was settled: a poison that kills the process then takes no neighbour with it.
+_FIRST_PREFETCH = 1
+_DELIVERY_COUNT = "x-delivery-count"
+
+
+class SubscriptionChannel:
+    """Declares a handler's queue, consumes it, and restores both after any loss.
+
+    Tags belong to one opening of the channel, its generation; what is settled later than that is
+    dropped, since the broker has given it back already.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        settings: Settings,
+        thread: ConnectionThread,
+        on_delivery: Callable[[Delivery], None],
+    ) -> None:
+        self.subscription = subscription
+        #: Ends when the queue was declared and bound for the first time, or could not be.
+        self.declared: Future[None] = Future()
+        self.channel: Channel | None = None
+        self._settings = settings
+        self._thread = thread
+        self._on_delivery = on_delivery
+        self._connection: Connection | None = None
+        self._acks = Acknowledgements()
+        self._generation = 0
+        self._is_declared = False
+        self._wants_deliveries = False
+        self._consumer_tag: str | None = None
+        self._is_narrow = True
+        self._is_widening = False
+        self._failures = 0
+        self._timer: Any = None
+
+    @property
+    def is_established(self) -> bool:
+        """Whether it was declared once, so that it is to be restored."""
+        return self.declared.done() and self.declared.exception() is None
+
+    # Opening
+
+    def open(self, connection: Connection) -> None:
+        self._connection = connection
+        self._timer = None
+        self._generation += 1
+        self._acks = Acknowledgements()
+        self._is_declared = False
+        self._consumer_tag = None
+        self._is_narrow, self._is_widening = True, False
+        connection.channel(on_open_callback=self._on_open)
+
+    def _on_open(self, channel: Channel) -> None:
+        self.channel = channel
+        channel.add_on_close_callback(self._on_closed)
+        channel.add_on_cancel_callback(self._on_cancelled_by_broker)
+        self.declare(delays=self.subscription.retries)
+        channel.basic_qos(prefetch_count=_FIRST_PREFETCH, callback=self._on_declared)
+
+    def declare(self, *, delays: bool) -> None:
+        """Declare everything again; harmless where it is there."""
+        if self.channel is not None and self.channel.is_open:
+            declare_subscription(self.channel, self._settings, self.subscription, delays=delays)
+
+    def _on_declared(self, frame: Any) -> None:
+        self._is_declared = True
+        self._failures = 0
+        self._thread.settled()
+        if not self.declared.done():
+            self.declared.set_result(None)
+        if self._wants_deliveries:
+            self._consume()
+
+    # Consuming
+
+    def start(self) -> None:
+        self._wants_deliveries = True
+        if self._is_declared and self._consumer_tag is None:
+            self._consume()
+
+    def _consume(self) -> None:
+        assert self.channel is not None
+        self._consumer_tag = self.channel.basic_consume(
+            self.subscription.name, on_message_callback=self._on_message
+        )
+
+    def stop(self) -> None:
+        """Cancel the consumer; what still comes is given back."""
+        self._wants_deliveries = False
+        if self._consumer_tag is not None and self.channel is not None and self.channel.is_open:
+            cancel_keeping_deliveries(self.channel, self._consumer_tag, callback=_ignore)
+        self._consumer_tag = None
+
+    def _on_message(
+        self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
+    ) -> None:
+        self._acks.delivered(method.delivery_tag)
+        message = to_message(method.routing_key, properties, body)
+        delivery = Delivery(
+            message,
+            self.subscription,
+            crashes=integer_header(message.headers, _DELIVERY_COUNT),
+            token=(self, self._generation, method.delivery_tag, method.redelivered),
+        )
+        if self._wants_deliveries:
+            self._on_delivery(delivery)
+        else:
+            self.release(delivery)
+
+    # Settling
+
+    def is_current(self, delivery: Delivery) -> bool:
+        """Whether `delivery` can still be settled."""
+        return bool(
+            delivery.token[1] == self._generation
+            and self.channel is not None
+            and self.channel.is_open
+        )
+
+    def settle(self, delivery: Delivery) -> None:
+        """Mark as acknowledged; `flush` tells the broker."""
+        _, generation, tag, redelivered = delivery.token
+        if generation != self._generation:
+            log.info(
+                "%s: event %s was settled after its connection was lost; it comes again.",
+                self.subscription.name,
+                delivery.message.message_id,
+            )
+        elif self._acks.settled(tag) and self._is_narrow and not redelivered:
+            self._widen()
+
+    def release(self, delivery: Delivery) -> None:
+        """Give back. By nack: on RabbitMQ 4.3, reject would count as a failed delivery."""
+        if self.is_current(delivery) and self._acks.released(delivery.token[2]):
+            assert self.channel is not None
+            self.channel.basic_nack(delivery.token[2], requeue=True)
+
+    def flush(self) -> None:
+        """Send the acknowledgements, unless they wait for the consumer to be widened."""
+        if self.channel is None or not self.channel.is_open or self._is_widening:
+            return
+        for tag, multiple in self._acks.take():
+            self.channel.basic_ack(tag, multiple=multiple)
+
+    def _widen(self) -> None:
+        """From one delivery at a time to the full prefetch, by cancel and consume.
+
+        A consumer keeps the prefetch that it began with. The acknowledgement waits for the
+        cancel-ok, so that nothing is delivered to a consumer that is being cancelled.
+        """
+        if self._settings.prefetch == _FIRST_PREFETCH or self._consumer_tag is None:
+            return
+        assert self.channel is not None
+        self._is_narrow, self._is_widening = False, True
+        cancel_keeping_deliveries(self.channel, self._consumer_tag, callback=self._on_narrow_end)
+        self._consumer_tag = None
+
+    def _on_narrow_end(self, frame: Any) -> None:
+        self._is_widening = False
+        if self.channel is None or not self.channel.is_open:
+            return
+        self.flush()
+        if self._wants_deliveries:
+            self.channel.basic_qos(prefetch_count=self._settings.prefetch, callback=_ignore)
+            self._consume()
+
+    # Losing
+
+    def _on_cancelled_by_broker(self, frame: Any) -> None:
+        log.error(
+            "%s: the broker cancelled the consumer. If the queue was deleted, the events that "
+            "waited in it are lost; it is declared anew.",
+            self.subscription.name,
+        )
+        self._consumer_tag = None
+        # A new channel, and with it new tags: on 4.3 the broker has given back what was unsettled.
+        if self.channel is not None and self.channel.is_open:
+            self.channel.close()
+
+    def _on_closed(self, channel: Channel, reason: Exception) -> None:
+        if channel is not self.channel:
+            return
+        self.lost(translate(reason, self._settings))
+        connection = self._connection
+        if connection is None or not connection.is_open or not self.is_established:
+            return
+        delay_seconds = backoff_seconds(
+            self._failures,
+            self._settings.reconnect_delay_seconds,
+            self._settings.max_reconnect_delay_seconds,
+        )
+        self._failures += 1
+        self._timer = self._thread.loop.call_later(delay_seconds, self._reopen)
+
+    def _reopen(self) -> None:
+        self._timer = None
+        if self._connection is not None and self._connection.is_open:
+            self.open(self._connection)
+
+    def lost(self, error: DomainEventBrokerError) -> None:
+        """The channel is gone, with the connection or without it."""
+        self._generation += 1
+        self.channel = None
+        self._is_declared = False
+        self._consumer_tag = None
+        if not self.declared.done():
+            self.declared.set_exception(error)
+        elif isinstance(error, TransportClosed):
+            log.debug("%s: %s", self.subscription.name, error)
+        elif isinstance(error, ConfigurationError):
+            log.error("%s: %s", self.subscription.name, error)
+        else:
+            log.warning("%s: %s", self.subscription.name, error)
+
+    def disconnected(self, error: DomainEventBrokerError) -> None:
+        if self._timer is not None:
+            self._thread.loop.remove_timeout(self._timer)
+            self._timer = None
+        self._connection = None
+        self.lost(error)
+
+    # Asking
+
+    def count(self) -> Future[int]:
+        """How many messages are ready in the queue; asked of the broker."""
+        result: Future[int] = Future()
+        if self.channel is None or not self.channel.is_open:
+            result.set_exception(BrokerUnavailable("There is no connection at the moment."))
+            return result
+        channel = self.channel
+
+        def on_count(frame: Any) -> None:
+            if not result.done():
+                result.set_result(frame.method.message_count)
+
+        def on_closed(closed: Channel, reason: Exception) -> None:
+            if not result.done():
+                result.set_exception(translate(reason, self._settings))
+
+        channel.add_on_close_callback(on_closed)
+        channel.queue_declare(self.subscription.name, passive=True, callback=on_count)
+        return result
+
+
+def _ignore(frame: Any) -> None:
+    """For requests whose answer matters only in that it comes."""

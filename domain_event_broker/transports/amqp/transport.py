@@ -1,0 +1,66 @@
+"""RabbitMQ as a transport: one publishing connection a process, one for each consumer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import ClassVar
+
+from ...errors import ConfigurationError, TransportClosed
+from ...messages import Message
+from ...settings import Settings
+from ..base import Capabilities, PublishResult, Transport
+from .consumer import AmqpConsumer
+from .dead_letters import AmqpDeadLetters
+from .parameters import connection_parameters
+from .publisher import Batch, Outgoing, Publisher
+from .targets import event_target
+
+# Two chunks are under way at a time: the next is encoded while the last is confirmed.
+_CHUNK = 500
+
+
+class AmqpTransport(Transport):
+    capabilities: ClassVar[Capabilities] = Capabilities(persistent=True, counts_crashes=True)
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        connection_parameters(settings, "check")  # a URL that cannot be read fails here
+        self._publisher = Publisher(settings)
+        self._lock = threading.Lock()
+
+    def publish(self, messages: Sequence[Message], timeout_seconds: float) -> list[PublishResult]:
+        batches: list[Batch] = []
+        results: list[PublishResult] = []
+        for start in range(0, len(messages), _CHUNK):
+            chunk = messages[start : start + _CHUNK]
+            batches.append(self._publish([event_target(self.settings, m) for m in chunk]))
+            if len(batches) > 1:
+                results += batches.pop(0).wait(timeout_seconds)
+        for batch in batches:
+            results += batch.wait(timeout_seconds)
+        for result in results:
+            if isinstance(result.error, ConfigurationError):
+                raise result.error
+        return results
+
+    def _publish(self, outgoing: Sequence[Outgoing]) -> Batch:
+        try:
+            return self._publisher.publish(outgoing)
+        except TransportClosed:
+            # Closed at exit, or by close_all: whoever still publishes opens it anew.
+            with self._lock:
+                self._publisher = Publisher(self.settings)
+            return self._publisher.publish(outgoing)
+
+    def publisher(self) -> Publisher:
+        return self._publisher
+
+    def consumer(self) -> AmqpConsumer:
+        return AmqpConsumer(self.settings, self.publisher)
+
+    def dead_letters(self, handler_name: str) -> AmqpDeadLetters:
+        return AmqpDeadLetters(self.settings, self._publisher, handler_name)
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        self._publisher.close(timeout_seconds)

@@ -1,0 +1,93 @@
+"""Between our `Message` and AMQP's properties and headers."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import pika
+import pika.data
+
+from ...messages import PREFIX, ROUTING_KEY, Message
+
+log = logging.getLogger(__name__)
+
+# All headers travel in one frame, and one beyond the negotiated size (131,072 bytes, by RabbitMQ's
+# default) costs the connection. The rest of the frame is for the other properties.
+MAX_HEADERS_BYTES = 120_000
+_PERSISTENT = 2
+_PROPERTIES = (
+    "message_id",
+    "timestamp",
+    "content_type",
+    "content_encoding",
+    "correlation_id",
+    "app_id",
+    "type",
+    "reply_to",
+    "priority",
+)
+
+
+def to_properties(message: Message) -> pika.BasicProperties:
+    """Persistent properties for publishing `message`."""
+    return pika.BasicProperties(
+        delivery_mode=_PERSISTENT,
+        headers=fit_headers(message.headers) or None,
+        **{name: getattr(message, name) for name in _PROPERTIES},
+    )
+
+
+def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body: bytes) -> Message:
+    """What arrived. A copy for one queue has its event's routing key in a header."""
+    headers: dict[str, Any] = properties.headers or {}
+    original = headers.get(ROUTING_KEY)
+    values = {name: _clean(getattr(properties, name)) for name in _PROPERTIES}
+    return Message(
+        routing_key=original if isinstance(original, str) else _text(routing_key),
+        body=body,
+        headers=headers,
+        **values,
+    )
+
+
+def with_header(message: Message, name: str, value: str) -> Message:
+    return dataclasses.replace(message, headers={**message.headers, name: value})
+
+
+def fit_headers(headers: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The headers that can be sent: ours first, then the others as far as they fit."""
+    size = 0
+    fitting: dict[Any, Any] = {}
+    for key, value in sorted(headers.items(), key=_is_foreign):
+        length = _encoded_length(key, value)
+        if length is None or size + length > MAX_HEADERS_BYTES:
+            log.warning("The header %.80r is too large, or of no AMQP type; it is dropped.", key)
+            continue
+        size += length
+        fitting[key] = value
+    return fitting
+
+
+def _is_foreign(item: tuple[Any, Any]) -> bool:
+    key = item[0]
+    return not (isinstance(key, str) and key.startswith(PREFIX))
+
+
+def _encoded_length(key: Any, value: Any) -> int | None:
+    try:
+        length: int = pika.data.encode_table([], {key: value})
+    except Exception:  # pika raises anything from struct.error to RecursionError
+        return None
+    return length
+
+
+def _clean(value: Any) -> Any:
+    # pika leaves bytes where a short string is no UTF-8.
+    return _text(value) if isinstance(value, bytes) else value
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
