@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -116,11 +117,13 @@ class Registration:
         tried = retries(delivery.message.headers)
         if not may_retry(tried, self.max_retries):
             return self._fail(delivery, consumer, Reason.RETRIES_EXHAUSTED, error)
-        due_at_ms = now_ms() + round(delay_seconds * 1000)
+        due_at_ms = _due_at_ms(delay_seconds)
         changes = {messages.RETRIES: tried + 1, messages.DUE_AT_MS: due_at_ms}
         message = with_headers(delivery.message, changes, message_id=identity)
         consumer.retry(delivery, message, due_at_ms)
-        report = self._report(delivery, Ending.RETRIED, delay_seconds=delay_seconds, error=error)
+        report = self._report(
+            delivery, Ending.RETRIED, delay_seconds=delay_seconds, error=_told_by(error)
+        )
         log.info(
             "%s: retry %d of %d in %.3f s of event %s (%r)",
             self.subscription.name,
@@ -141,7 +144,7 @@ class Registration:
         else:
             consumer.ack(delivery)
             ending = Ending.DISCARDED
-        report = self._report(delivery, ending, reason=reason, error=error)
+        report = self._report(delivery, ending, reason=reason, error=_told_by(error))
         log.error(
             "%s: event %s (%r) was %s: %s",
             self.subscription.name,
@@ -154,12 +157,13 @@ class Registration:
         return report
 
     def _with_story(self, message: Message, reason: Reason, error: BaseException) -> Message:
+        told = _told_by(error)
         return with_headers(
             message,
             {
                 messages.REASON: reason.value,
-                messages.ERROR_TYPE: _type_name(error),
-                messages.ERROR_MESSAGE: _text(error),
+                messages.ERROR_TYPE: _type_name(told),
+                messages.ERROR_MESSAGE: _text(told),
                 messages.HANDLER: self.subscription.name,
                 messages.FAILED_AT_MS: now_ms(),
             },
@@ -211,9 +215,22 @@ def _is_brokers(header: str) -> bool:
     return header.lower().startswith("x-") or header in ("CC", "BCC")
 
 
+def _due_at_ms(delay_seconds: float) -> int:
+    # Rounded up, so that no delay is cut short; but now is now.
+    return math.ceil((time.time() + delay_seconds) * 1000) if delay_seconds else now_ms()
+
+
 def now_ms() -> int:
     """Milliseconds since the epoch: the clock of ``due-at``, shared between machines."""
     return time.time_ns() // 1_000_000
+
+
+def _told_by(error: BaseException) -> BaseException:
+    """The error to name: for a plain `Retry`, which says nothing but when, what it arose from."""
+    if type(error) is not Retry:
+        return error
+    behind = error.__cause__ if error.__suppress_context__ else error.__context__
+    return behind or error
 
 
 def _type_name(error: BaseException) -> str:

@@ -10,6 +10,17 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 
+def routes(exchange_type: str, binding_key: str, routing_key: str) -> bool:
+    """Tell whether an exchange of this type brings `routing_key` to a queue bound so."""
+    if exchange_type == "topic":
+        return matches(binding_key, routing_key)
+    if exchange_type == "direct":
+        return binding_key == routing_key
+    # A fanout exchange asks nothing; a headers exchange asks only for what the arguments of the
+    # binding name, and ours name nothing.
+    return True
+
+
 @lru_cache(maxsize=4096)
 def matches(binding_key: str, routing_key: str) -> bool:
     """Tell whether an event with `routing_key` goes to a queue bound by `binding_key`."""

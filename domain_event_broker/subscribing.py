@@ -139,6 +139,7 @@ class Subscriber:
                 self._open(self.settings),
                 self._registrations,
                 self._report,
+                lambda: self._is_stopping,
                 self._wake,
                 drain,
                 max_events,
@@ -159,6 +160,11 @@ class Subscriber:
         """
         self._is_stopping = True
         self._wake.put(None)
+
+    def connect(self) -> None:
+        """Connect and declare again after `disconnect`. Otherwise `register` does it."""
+        if self.settings is not None and self._registrations:
+            self._open(self.settings)
 
     def disconnect(self) -> None:
         """Give up the connection of a subscriber that is not consuming. Idempotent."""
@@ -192,7 +198,7 @@ class Subscriber:
 
     def _wait(self, worker: _Worker, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        while worker.is_alive() and not self._is_stopping:
+        while not worker.is_finished and not self._is_stopping:
             remaining = _IDLE_SECONDS if deadline is None else deadline - time.monotonic()
             if remaining <= 0:
                 return
@@ -224,15 +230,19 @@ class _Worker(threading.Thread):
         consumer: Consumer,
         registrations: dict[str, Registration],
         on_report: Callable[[Report], None],
+        is_asked_to_stop: Callable[[], bool],
         finished: SimpleQueue[None],
         drain: bool,
         max_events: int | None,
     ) -> None:
         super().__init__(name="domain-event-handlers", daemon=True)
         self.error: BaseException | None = None
+        #: Unlike `is_alive`, true when `finished` tells of it.
+        self.is_finished = False
         self.consumer = consumer
         self._registrations = registrations
         self._on_report = on_report
+        self._is_asked_to_stop = is_asked_to_stop
         self._finished = finished
         self._drain = drain
         self._max_events = max_events
@@ -245,14 +255,17 @@ class _Worker(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._is_stopping and not self._is_done():
+            while not self._is_done():
                 self._handle_next()
         except BaseException as error:  # reaches the caller of start_consuming
             self.error = error
         finally:
+            self.is_finished = True
             self._finished.put(None)
 
     def _is_done(self) -> bool:
+        if self._is_stopping or self._is_asked_to_stop():
+            return True
         return self._max_events is not None and self._events >= self._max_events
 
     def _handle_next(self) -> None:

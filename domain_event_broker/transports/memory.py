@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import threading
 import time
 from collections import deque
@@ -20,7 +21,7 @@ from ..errors import TopologyMismatch, TransportClosed, UnknownQueue
 from ..handling import now_ms
 from ..messages import Message
 from ..names import dead_letter_queue
-from ..routing import matches
+from ..routing import routes
 from ..settings import Settings
 from .base import (
     Capabilities,
@@ -38,11 +39,12 @@ from .base import (
 @dataclass(slots=True)
 class _Queue:
     name: str
+    # As it was declared first: durable, exclusive, auto-delete.
+    flags: tuple[bool, bool, bool] = (True, False, False)
     ready: deque[Message] = field(default_factory=deque)
     binding_keys: set[tuple[str, str]] = field(default_factory=set)
     owner: MemoryConsumer | None = None
     consumers: int = 0
-    is_auto_delete: bool = False
 
 
 class MemoryBroker:
@@ -51,17 +53,27 @@ class MemoryBroker:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.queues: dict[str, _Queue] = {}
+        self._exchange_types: dict[str, str] = {}
         self._delayed: list[tuple[int, int, str, Message]] = []
         self._sequence = itertools.count()
+
+    def declare_exchange(self, name: str, exchange_type: str) -> None:
+        with self.changed:
+            there = self._exchange_types.setdefault(name, exchange_type)
+        if there != exchange_type:
+            raise TopologyMismatch(
+                f"The exchange {name!r} is of type {there!r} already, not {exchange_type!r}."
+            )
 
     def publish(self, exchange: str, message: Message) -> bool:
         """Put `message` into every queue that is bound for it; tell whether there was any."""
         with self.changed:
+            kind = self._exchange_types[exchange]
             bound = [
                 queue
                 for queue in self.queues.values()
                 if any(
-                    name == exchange and matches(key, message.routing_key)
+                    name == exchange and routes(kind, key, message.routing_key)
                     for name, key in queue.binding_keys
                 )
             ]
@@ -94,6 +106,18 @@ _brokers: dict[str, MemoryBroker] = {}
 _brokers_lock = threading.Lock()
 
 
+def _renew_locks_in_child() -> None:
+    global _brokers_lock
+    # Another thread of the parent may have held them when it forked.
+    _brokers_lock = threading.Lock()
+    for broker in _brokers.values():
+        broker.changed = threading.Condition()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks_in_child)
+
+
 def broker_for(settings: Settings) -> MemoryBroker:
     with _brokers_lock:
         return _brokers.setdefault(urlsplit(settings.url).netloc, MemoryBroker())
@@ -107,6 +131,7 @@ class MemoryTransport(Transport):
         self._broker = broker_for(settings)
 
     def publish(self, messages: Sequence[Message], timeout_seconds: float) -> list[PublishResult]:
+        self._broker.declare_exchange(self.settings.exchange, self.settings.exchange_type)
         return [
             PublishResult(
                 Outcome.CONFIRMED
@@ -129,7 +154,7 @@ class MemoryTransport(Transport):
 class MemoryConsumer(Consumer):
     def __init__(self, broker: MemoryBroker, settings: Settings) -> None:
         self._broker = broker
-        self._exchange = settings.exchange
+        self._settings = settings
         self._subscriptions: dict[str, Subscription] = {}
         self._unsettled: dict[int, Delivery] = {}
         self._is_started = False
@@ -139,23 +164,37 @@ class MemoryConsumer(Consumer):
         with self._broker.changed:
             if self._is_closed:
                 raise TransportClosed("This consumer is closed.")
-            queues = self._broker.queues
-            queue = queues.setdefault(subscription.name, _Queue(subscription.name))
-            if queue.owner not in (None, self):
-                raise TopologyMismatch(
-                    f"The queue {subscription.name!r} belongs to another subscriber exclusively."
-                )
-            queue.owner = self if subscription.exclusive else None
-            queue.is_auto_delete = subscription.auto_delete
-            queue.binding_keys |= {(self._exchange, key) for key in subscription.binding_keys}
+            exchange = self._settings.exchange
+            self._broker.declare_exchange(exchange, self._settings.exchange_type)
+            queue = self._declare(subscription)
+            queue.binding_keys |= {(exchange, key) for key in subscription.binding_keys}
             queue.consumers += subscription.name not in self._subscriptions
             if subscription.dead_letter:
                 name = dead_letter_queue(subscription.name)
-                queues.setdefault(name, _Queue(name))
+                self._broker.queues.setdefault(name, _Queue(name))
             self._subscriptions[subscription.name] = subscription
+            self._broker.changed.notify_all()
+
+    def _declare(self, subscription: Subscription) -> _Queue:
+        name = subscription.name
+        flags = (subscription.durable, subscription.exclusive, subscription.auto_delete)
+        queue = self._broker.queues.get(name)
+        if queue is None:
+            owner = self if subscription.exclusive else None
+            queue = self._broker.queues[name] = _Queue(name, flags, owner=owner)
+        if queue.owner not in (None, self):
+            raise TopologyMismatch(f"The queue {name!r} belongs to another subscriber exclusively.")
+        if queue.flags != flags:
+            raise TopologyMismatch(
+                f"The queue {name!r} exists with other arguments: durable, exclusive and "
+                f"auto_delete are {queue.flags}, not {flags}."
+            )
+        return queue
 
     def start(self) -> None:
         with self._broker.changed:
+            if self._is_closed:
+                raise TransportClosed("This consumer is closed.")
             self._is_started = True
             self._broker.changed.notify_all()
 
@@ -242,7 +281,8 @@ class MemoryConsumer(Consumer):
         if queue is None:
             return
         queue.consumers -= 1
-        if queue.owner is self or (queue.is_auto_delete and not queue.consumers):
+        _, _, auto_delete = queue.flags
+        if queue.owner is self or (auto_delete and not queue.consumers):
             del self._broker.queues[name]
 
 

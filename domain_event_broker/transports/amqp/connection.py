@@ -149,7 +149,13 @@ class ConnectionThread:
             self._is_closing = True
             self._lost(TransportClosed("The connection was closed."))
             self._run_posted()
+            self._close_loop()
             self._thread = None
+
+    def _close_loop(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.close()  # its descriptors
 
     def _is_finished(self) -> bool:
         return self._is_closing and self._connection is None and not self._posted
@@ -214,12 +220,18 @@ class ConnectionThread:
             self._reconnect_later()
 
     def _lost(self, error: DomainEventBrokerError) -> None:
+        # Once for the loss; the attempts that follow are of interest to those who look for them.
+        is_first = self._connection is not None and not self._is_opening
+        level = logging.WARNING if is_first else logging.INFO
+        log.log(logging.DEBUG if self._is_closing else level, "%s: %s", self._purpose, error)
         self._connection = None
         self._is_opening = False
         self._owner.on_lost(error)
 
     def settled(self) -> None:
         """The connection works: the next loss starts the backoff anew."""
+        if self._losses:
+            log.warning("%s: connected to %s again.", self._purpose, self.settings.safe_url)
         self._losses = 0
 
     def _reconnect_later(self) -> None:

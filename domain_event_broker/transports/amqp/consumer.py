@@ -31,6 +31,9 @@ _COUNT_SECONDS = 5.0
 _MOVE_BASE_SECONDS = 0.2
 _MOVE_MAX_SECONDS = 30.0
 
+#: Where a moved message goes, at attempt number 0, 1, ...
+Target = Callable[[int], Outgoing]
+
 
 class AmqpConsumer(Consumer):
     """Receives for any number of subscriptions.
@@ -101,7 +104,7 @@ class AmqpConsumer(Consumer):
         self._settle(partial(self._move, delivery, target))
 
     def dead_letter(self, delivery: Delivery, message: Message) -> None:
-        target = partial(dead_letter_target, delivery.subscription, message)
+        target = partial(dead_letter_target, self._settings, delivery.subscription, message)
         self._settle(partial(self._move, delivery, target))
 
     def release(self, delivery: Delivery) -> None:
@@ -207,7 +210,7 @@ class AmqpConsumer(Consumer):
         _channel(delivery).release(delivery)
         self._done()
 
-    def _move(self, delivery: Delivery, target: Callable[[], Outgoing], attempt: int = 0) -> None:
+    def _move(self, delivery: Delivery, target: Target, attempt: int = 0) -> None:
         """Publish a copy where `target` says; acknowledge once that is confirmed."""
         if not _channel(delivery).is_current(delivery):
             self._done()
@@ -217,12 +220,12 @@ class AmqpConsumer(Consumer):
             # In the publisher's thread.
             self._post_or_drop(partial(self._on_moved, delivery, target, attempt, results[0]))
 
-        self._publisher().publish([target()], on_done)
+        self._publisher().publish([target(attempt)], on_done)
 
     def _on_moved(
         self,
         delivery: Delivery,
-        target: Callable[[], Outgoing],
+        target: Target,
         attempt: int,
         result: PublishResult,
     ) -> None:
@@ -230,10 +233,12 @@ class AmqpConsumer(Consumer):
         if result.outcome is Outcome.CONFIRMED:
             self._ack(delivery)
             return
-        if result.outcome is Outcome.UNROUTABLE:
-            channel.declare(delays=True)  # somebody deleted the queue that it should go to
+        if result.outcome is not Outcome.REFUSED:
+            # Somebody may have deleted the queue, or the exchange, that it should go to.
+            channel.declare(delays=True)
         delay_seconds = backoff_seconds(attempt, _MOVE_BASE_SECONDS, _MOVE_MAX_SECONDS)
-        log.warning(
+        log.log(
+            logging.WARNING if attempt else logging.INFO,
             "%s: event %s is held and moved again in %.1f s: %s",
             delivery.subscription.name,
             delivery.message.message_id,

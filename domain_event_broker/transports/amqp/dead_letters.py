@@ -26,7 +26,7 @@ from .connection import ConnectionThread
 from .errors import NOT_FOUND, translate
 from .pika_connection import Connection
 from .publisher import Publisher
-from .targets import queue_target
+from .targets import replay_targets
 from .wire import to_message
 
 _ANSWER_SECONDS = 60.0
@@ -60,20 +60,24 @@ class AmqpDeadLetters(DeadLetters):
         return taken
 
     def replay(self, dead_letter: DeadLetter, message: Message) -> None:
-        batch = self._publisher.publish([queue_target(self._handler_name, message)])
-        (result,) = batch.wait(self._settings.publish_timeout_seconds)
+        self._check_connected()
+        for target in replay_targets(self._settings, self._handler_name, message):
+            batch = self._publisher.publish([target])
+            (result,) = batch.wait(self._settings.publish_timeout_seconds)
+            if result.outcome is Outcome.CONFIRMED:
+                self.discard(dead_letter)
+                return
         if result.outcome is Outcome.UNROUTABLE:
             raise UnknownQueue(
                 f"The handler {self._handler_name!r} has no queue to replay to; "
                 "start its subscriber once. The dead letter stays."
             )
-        if result.outcome is not Outcome.CONFIRMED:
-            raise result.error or PublishUnconfirmed(
-                "The broker did not confirm the replay in time; the dead letter stays."
-            )
-        self.discard(dead_letter)
+        raise result.error or PublishUnconfirmed(
+            "The broker did not confirm the replay in time; the dead letter stays."
+        )
 
     def discard(self, dead_letter: DeadLetter) -> None:
+        self._check_connected()
         self._thread.post(partial(self._ack, dead_letter.token))
 
     def count(self) -> int:
@@ -86,6 +90,11 @@ class AmqpDeadLetters(DeadLetters):
         except TransportClosed:
             return
         self._thread.close(self._settings.publish_timeout_seconds)
+
+    def _check_connected(self) -> None:
+        """Decide on nothing that the broker has given back: each replay would be one too many."""
+        if self._channel is None:
+            raise BrokerUnavailable("The connection was lost; the rest stays.")
 
     def _ask(self, question: Callable[[Future[Any]], None]) -> Any:
         """Run `question` in the connection's thread and wait for what it sets."""

@@ -17,15 +17,16 @@ def connection_parameters(settings: Settings, purpose: str) -> pika.URLParameter
     Query parameters of the URL count, as in 3.x: https://pika.readthedocs.io/ (URLParameters).
     Raises `SettingsError`, which quotes nothing of the URL.
     """
-    parts = urlsplit(settings.url)
-    if parts.username is not None and parts.password is None:
+    # Debug pages show local variables: none here holds the URL or a part of it.
+    if _lacks_password(settings.url):
         raise SettingsError("URL names a user without a password; write 'user:password@host'.")
+    query_names = sorted(parse_qs(urlsplit(settings.url).query))
     try:
         parameters = pika.URLParameters(settings.url)
     except Exception as error:  # pika's text may quote the password, so the cause is not kept
         problem = type(error).__name__
     else:
-        if "heartbeat" not in parse_qs(parts.query):
+        if "heartbeat" not in query_names:
             parameters.heartbeat = settings.heartbeat_seconds
         parameters.client_properties = {
             "connection_name": f"{settings.service or 'domain_event_broker'}: "
@@ -35,5 +36,10 @@ def connection_parameters(settings: Settings, purpose: str) -> pika.URLParameter
         return parameters
     raise SettingsError(
         f"URL cannot be read ({problem}): check the port and the query parameters "
-        f"({', '.join(sorted(parse_qs(parts.query))) or 'there are none'})."
+        f"({', '.join(query_names) or 'there are none'})."
     )
+
+
+def _lacks_password(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.username is not None and parts.password is None

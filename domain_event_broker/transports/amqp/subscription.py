@@ -11,12 +11,7 @@ import pika
 from pika.channel import Channel
 
 from ...encoding import integer_header
-from ...errors import (
-    BrokerUnavailable,
-    ConfigurationError,
-    DomainEventBrokerError,
-    TransportClosed,
-)
+from ...errors import BrokerUnavailable, ConfigurationError, DomainEventBrokerError
 from ...retrying import backoff_seconds
 from ...settings import Settings
 from ..base import Delivery, Subscription
@@ -123,6 +118,9 @@ class SubscriptionChannel:
         if self._consumer_tag is not None and self.channel is not None and self.channel.is_open:
             cancel_keeping_deliveries(self.channel, self._consumer_tag, callback=_ignore)
         self._consumer_tag = None
+        # The connection may be closed before the answer that `flush` would wait for.
+        self._is_widening = False
+        self.flush()
 
     def _on_message(
         self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
@@ -213,9 +211,9 @@ class SubscriptionChannel:
     def _on_closed(self, channel: Channel, reason: Exception) -> None:
         if channel is not self.channel:
             return
-        self.lost(translate(reason, self._settings))
-        connection = self._connection
-        if connection is None or not connection.is_open or not self.is_established:
+        error = translate(reason, self._settings)
+        self._lost(error)
+        if self._connection is None or not self._connection.is_open or not self.is_established:
             return
         delay_seconds = backoff_seconds(
             self._failures,
@@ -223,6 +221,8 @@ class SubscriptionChannel:
             self._settings.max_reconnect_delay_seconds,
         )
         self._failures += 1
+        level = logging.ERROR if isinstance(error, ConfigurationError) else logging.WARNING
+        log.log(level, "%s: again in %.1f s: %s", self.subscription.name, delay_seconds, error)
         self._timer = self._thread.loop.call_later(delay_seconds, self._reopen)
 
     def _reopen(self) -> None:
@@ -230,7 +230,7 @@ class SubscriptionChannel:
         if self._connection is not None and self._connection.is_open:
             self.open(self._connection)
 
-    def lost(self, error: DomainEventBrokerError) -> None:
+    def _lost(self, error: DomainEventBrokerError) -> None:
         """The channel is gone, with the connection or without it."""
         self._generation += 1
         self.channel = None
@@ -238,19 +238,13 @@ class SubscriptionChannel:
         self._consumer_tag = None
         if not self.declared.done():
             self.declared.set_exception(error)
-        elif isinstance(error, TransportClosed):
-            log.debug("%s: %s", self.subscription.name, error)
-        elif isinstance(error, ConfigurationError):
-            log.error("%s: %s", self.subscription.name, error)
-        else:
-            log.warning("%s: %s", self.subscription.name, error)
 
     def disconnected(self, error: DomainEventBrokerError) -> None:
         if self._timer is not None:
             self._thread.loop.remove_timeout(self._timer)
             self._timer = None
         self._connection = None
-        self.lost(error)
+        self._lost(error)
 
     # Asking
 

@@ -25,7 +25,7 @@ def event_target(settings: Settings, message: Message) -> Outgoing:
 
 
 def retry_target(
-    settings: Settings, subscription: Subscription, message: Message, due_at_ms: int
+    settings: Settings, subscription: Subscription, message: Message, due_at_ms: int, attempt: int
 ) -> Outgoing:
     """To the handler's queue by way of a delay queue, or directly if it is time already."""
     tier = tier_ms(due_at_ms - now_ms())
@@ -40,8 +40,31 @@ def retry_target(
     )
 
 
-def dead_letter_target(subscription: Subscription, message: Message) -> Outgoing:
+def dead_letter_target(
+    settings: Settings, subscription: Subscription, message: Message, attempt: int
+) -> Outgoing:
+    """To the handler's dead-letter queue.
+
+    Beside 3.x by way of the exchange that keeps the event's own routing key, which 3.x's replay
+    goes by; directly at the next attempt, since that exchange is not durable and its bindings
+    need not match.
+    """
+    if settings.topology == "3.x" and attempt == 0:
+        exchange = names.legacy_dead_letter_exchange(subscription.name)
+        return Outgoing(exchange, message.routing_key, to_properties(message), message.body)
     return queue_target(names.dead_letter_queue(subscription.name), message)
+
+
+def replay_targets(settings: Settings, handler_name: str, message: Message) -> list[Outgoing]:
+    """Where to replay to: the handler's queue, by each way that may be tried in turn.
+
+    A 3.x worker that rejects the event needs the event's own routing key to keep it.
+    """
+    directly = queue_target(handler_name, message)
+    if settings.topology != "3.x":
+        return [directly]
+    exchange = names.legacy_retry_exchange(handler_name)
+    return [Outgoing(exchange, message.routing_key, directly.properties, message.body), directly]
 
 
 def queue_target(queue: str, message: Message) -> Outgoing:

@@ -8,6 +8,7 @@ them all, and a refused one closes the channel with the reason.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pika.channel import Channel
@@ -44,9 +45,8 @@ def declare_subscription(
     _declare_returns(channel, settings)
     if delays:
         _declare_delays(channel, settings)
-    exchanges = [settings.exchange]
     if settings.topology == "3.x":
-        exchanges.append(_declare_legacy(channel, settings, subscription))
+        _declare_legacy(channel, settings, subscription)
     elif subscription.dead_letter:
         channel.queue_declare(
             names.dead_letter_queue(subscription.name),
@@ -60,14 +60,21 @@ def declare_subscription(
         auto_delete=subscription.auto_delete,
         arguments=_queue_arguments(settings, subscription),
     )
-    for exchange in exchanges:
-        for key in subscription.binding_keys:
-            channel.queue_bind(subscription.name, exchange, routing_key=key)
-    channel.queue_bind(
+    _bind(channel, subscription.name, settings.exchange, subscription.binding_keys)
+    _bind(
+        channel,
         subscription.name,
         names.requeue_exchange(settings.exchange),
-        routing_key=subscription.name,
+        [subscription.name],
     )
+    if settings.topology == "3.x":
+        retry_exchange = names.legacy_retry_exchange(subscription.name)
+        _bind(channel, subscription.name, retry_exchange, _legacy_keys(subscription))
+
+
+def _bind(channel: Channel, queue: str, exchange: str, keys: Iterable[str]) -> None:
+    for key in keys:
+        channel.queue_bind(queue, exchange, routing_key=key)
 
 
 def _queue_arguments(settings: Settings, subscription: Subscription) -> Arguments:
@@ -133,19 +140,26 @@ def _declare_delays(channel: Channel, settings: Settings) -> None:
         )
 
 
-def _declare_legacy(channel: Channel, settings: Settings, subscription: Subscription) -> str:
+def _declare_legacy(channel: Channel, settings: Settings, subscription: Subscription) -> None:
     """What 3.x declares beside a handler's queue, down to exchanges that are not durable.
 
-    We publish to none of them, so their loss costs nothing; 3.x's own replay needs them. Returns
-    the exchange that the handler's queue must be bound to as well.
+    3.x's own retries, dead letters and replays need them; ours survive their loss.
     """
     if subscription.dead_letter:
         dead_letters = names.dead_letter_queue(subscription.name)
         exchange = names.legacy_dead_letter_exchange(subscription.name)
         channel.exchange_declare(exchange, exchange_type=settings.exchange_type)
         channel.queue_declare(dead_letters, durable=True)
-        for key in subscription.binding_keys:
-            channel.queue_bind(dead_letters, exchange, routing_key=key)
+        _bind(channel, dead_letters, exchange, _legacy_keys(subscription))
     retry_exchange = names.legacy_retry_exchange(subscription.name)
     channel.exchange_declare(retry_exchange, exchange_type=settings.exchange_type)
-    return retry_exchange
+
+
+def _legacy_keys(subscription: Subscription) -> tuple[str, ...]:
+    """What 3.x's exchanges for one handler are bound by, and two keys more.
+
+    What we retried, replayed or dead-lettered has the name of a queue as its routing key, and
+    3.x would lose it when it retries, rejects or replays it in turn.
+    """
+    dead_letters = names.dead_letter_queue(subscription.name)
+    return (*subscription.binding_keys, subscription.name, dead_letters)

@@ -11,6 +11,7 @@ import pika
 import pika.data
 
 from ...messages import PREFIX, ROUTING_KEY, Message
+from ...names import MAX_KEY_BYTES, byte_length
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,13 @@ def to_properties(message: Message) -> pika.BasicProperties:
     return pika.BasicProperties(
         delivery_mode=_PERSISTENT,
         headers=fit_headers(message.headers) or None,
-        **{name: getattr(message, name) for name in _PROPERTIES},
+        **{name: _fitting(getattr(message, name)) for name in _PROPERTIES},
     )
+
+
+def _fitting(value: Any) -> Any:
+    # An id of a foreign event may be of any length; better none than a message that cannot move.
+    return None if isinstance(value, str) and byte_length(value) > MAX_KEY_BYTES else value
 
 
 def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body: bytes) -> Message:
