@@ -1,0 +1,1 @@
+"""What the tests lean on: private RabbitMQ nodes, waiting on conditions, free ports."""
