@@ -1,0 +1,1 @@
+"""Statistics and an audit log: knows the shop through its events only."""

@@ -1,0 +1,1 @@
+"""Customers, orders and stock: publishes events, and handles some of them."""
