@@ -1,0 +1,1 @@
+"""The Django app: settings, publishing, the registry, checks and commands."""
