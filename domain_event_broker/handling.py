@@ -209,10 +209,11 @@ def restarted(message: Message) -> Message:
     return with_headers(replace(message, headers=kept), {}, message.message_id)
 
 
-def _is_brokers(header: str) -> bool:
+def _is_brokers(header: str | bytes) -> bool:
     # x-death is RabbitMQ's account of dead-lettering, and crashes queues when it is malformed.
-    # CC and BCC would send the copy to other queues.
-    return header.lower().startswith("x-") or header in ("CC", "BCC")
+    # CC and BCC would send the copy to other queues. A foreign name need not be UTF-8.
+    name = header.decode("utf-8", "replace") if isinstance(header, bytes) else header
+    return name.lower().startswith("x-") or name in ("CC", "BCC")
 
 
 def _due_at_ms(delay_seconds: float) -> int:

@@ -16,7 +16,12 @@ from typing import Any, Protocol
 
 from pika.adapters.select_connection import IOLoop
 
-from ...errors import BrokerUnavailable, DomainEventBrokerError, TransportClosed
+from ...errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DomainEventBrokerError,
+    TransportClosed,
+)
 from ...retrying import backoff_seconds
 from ...settings import Settings
 from .errors import describe, translate
@@ -220,13 +225,19 @@ class ConnectionThread:
             self._reconnect_later()
 
     def _lost(self, error: DomainEventBrokerError) -> None:
-        # Once for the loss; the attempts that follow are of interest to those who look for them.
-        is_first = self._connection is not None and not self._is_opening
-        level = logging.WARNING if is_first else logging.INFO
-        log.log(logging.DEBUG if self._is_closing else level, "%s: %s", self._purpose, error)
+        log.log(self._level_of(error), "%s: %s", self._purpose, error)
         self._connection = None
         self._is_opening = False
         self._owner.on_lost(error)
+
+    def _level_of(self, error: DomainEventBrokerError) -> int:
+        """Warn once for the loss; the attempts that follow are for those who look for them."""
+        if self._is_closing:
+            return logging.DEBUG
+        if isinstance(error, ConfigurationError):
+            return logging.ERROR
+        was_open = self._connection is not None and not self._is_opening
+        return logging.WARNING if was_open else logging.INFO
 
     def settled(self) -> None:
         """The connection works: the next loss starts the backoff anew."""

@@ -132,7 +132,7 @@ class AmqpConsumer(Consumer):
         if self._is_closed or not self._is_started:
             return
         self._is_started = False
-        self._thread.post(self._stop)
+        self._settle(self._stop)
         self._received.put(None)
 
     def flush(self, timeout_seconds: float) -> bool:
@@ -188,8 +188,18 @@ class AmqpConsumer(Consumer):
             channel.start()
 
     def _stop(self) -> None:
-        for channel in self._channels.values():
-            channel.stop()
+        """Give back what nobody took; done when no channel can bring more."""
+        running = set(self._channels.values())
+
+        def on_stopped(channel: SubscriptionChannel) -> None:
+            running.discard(channel)
+            if not running:
+                self._done()
+
+        if not running:
+            self._done()
+        for channel in list(running):
+            channel.stop(partial(on_stopped, channel))
         while True:
             try:
                 delivery = self._received.get_nowait()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -30,6 +32,9 @@ from .targets import replay_targets
 from .wire import to_message
 
 _ANSWER_SECONDS = 60.0
+# A quorum queue counts what is given back a moment later.
+_GIVE_BACK_SECONDS = 1.0
+_GIVE_BACK_POLL_SECONDS = 0.01
 
 
 class AmqpDeadLetters(DeadLetters):
@@ -41,6 +46,7 @@ class AmqpDeadLetters(DeadLetters):
         self._handler_name = handler_name
         self._queue = names.dead_letter_queue(handler_name)
         self._channel: Channel | None = None
+        self._undecided = 0
         self._waiting: Future[Any] = Future()
         self._thread = ConnectionThread(settings, f"dead letters of {handler_name}", self)
         try:
@@ -57,6 +63,7 @@ class AmqpDeadLetters(DeadLetters):
             if dead_letter is None:
                 break
             taken.append(dead_letter)
+            self._undecided += 1
         return taken
 
     def replay(self, dead_letter: DeadLetter, message: Message) -> None:
@@ -79,6 +86,7 @@ class AmqpDeadLetters(DeadLetters):
     def discard(self, dead_letter: DeadLetter) -> None:
         self._check_connected()
         self._thread.post(partial(self._ack, dead_letter.token))
+        self._undecided -= 1
 
     def count(self) -> int:
         count: int = self._ask(partial(self._declare_passively, self._queue))
@@ -89,20 +97,37 @@ class AmqpDeadLetters(DeadLetters):
             self._thread.post(self._give_back)
         except TransportClosed:
             return
+        if self._undecided:
+            self._wait_until_given_back()
         self._thread.close(self._settings.publish_timeout_seconds)
+
+    def _wait_until_given_back(self) -> None:
+        """So that a look which follows at once sees them. Not for long: others may be faster."""
+        deadline = time.monotonic() + _GIVE_BACK_SECONDS
+        count = partial(self._declare_passively, self._queue)
+        # Where the connection was lost, the broker gives them back by itself.
+        with suppress(DomainEventBrokerError):
+            while (remaining := deadline - time.monotonic()) > 0:
+                if self._undecided <= self._ask(count, remaining):
+                    return
+                time.sleep(_GIVE_BACK_POLL_SECONDS)
 
     def _check_connected(self) -> None:
         """Decide on nothing that the broker has given back: each replay would be one too many."""
         if self._channel is None:
             raise BrokerUnavailable("The connection was lost; the rest stays.")
 
-    def _ask(self, question: Callable[[Future[Any]], None]) -> Any:
+    def _ask(
+        self,
+        question: Callable[[Future[Any]], None],
+        timeout_seconds: float = _ANSWER_SECONDS,
+    ) -> Any:
         """Run `question` in the connection's thread and wait for what it sets."""
         answer: Future[Any] = Future()
         self._waiting = answer
         self._thread.post(partial(question, answer))
         try:
-            return answer.result(_ANSWER_SECONDS)
+            return answer.result(timeout_seconds)
         except FutureTimeout:
             raise BrokerUnavailable("The broker did not answer.") from None
 

@@ -65,13 +65,18 @@ def _translate_channel_closure(
             f"{error.reply_text}. It is held by another connection exclusively; "
             "stop that one or choose another name."
         )
-    if error.reply_code == PRECONDITION_FAILED:
+    if error.reply_code == PRECONDITION_FAILED and _is_about_declaring(error.reply_text):
         return TopologyMismatch(
             f"{error.reply_text}. It is never changed or deleted from here: remove it by hand "
             "once it is empty, choose another name, or (for a queue of a 3.x service) set "
             "TOPOLOGY to '3.x'."
         )
     return BrokerUnavailable(f"{where} closed the channel: {error.reply_code} {error.reply_text}")
+
+
+def _is_about_declaring(reply_text: str) -> bool:
+    # The same code ends a channel whose deliveries were not settled within consumer_timeout.
+    return " for queue " in reply_text or " for exchange " in reply_text
 
 
 def describe(error: BaseException | None) -> str:

@@ -58,6 +58,7 @@ class SubscriptionChannel:
         self._consumer_tag: str | None = None
         self._is_narrow = True
         self._is_widening = False
+        self._on_stopped: Callable[[], None] | None = None
         self._failures = 0
         self._timer: Any = None
 
@@ -112,15 +113,28 @@ class SubscriptionChannel:
             self.subscription.name, on_message_callback=self._on_message
         )
 
-    def stop(self) -> None:
-        """Cancel the consumer; what still comes is given back."""
+    def stop(self, on_stopped: Callable[[], None]) -> None:
+        """Cancel the consumer; what still comes is given back.
+
+        `on_stopped` is called when nothing can come any more. Closing before that would leave
+        deliveries on their way, which count as failed on RabbitMQ 4.3.
+        """
         self._wants_deliveries = False
-        if self._consumer_tag is not None and self.channel is not None and self.channel.is_open:
-            cancel_keeping_deliveries(self.channel, self._consumer_tag, callback=_ignore)
+        self._on_stopped = on_stopped
+        if self._is_widening:
+            return  # it is being cancelled already
+        if self._consumer_tag is None or self.channel is None or not self.channel.is_open:
+            self._stopped()
+            return
+        cancel_keeping_deliveries(
+            self.channel, self._consumer_tag, callback=lambda frame: self._stopped()
+        )
         self._consumer_tag = None
-        # The connection may be closed before the answer that `flush` would wait for.
-        self._is_widening = False
-        self.flush()
+
+    def _stopped(self) -> None:
+        on_stopped, self._on_stopped = self._on_stopped, None
+        if on_stopped is not None:
+            on_stopped()
 
     def _on_message(
         self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
@@ -130,7 +144,8 @@ class SubscriptionChannel:
         delivery = Delivery(
             message,
             self.subscription,
-            crashes=integer_header(message.headers, _DELIVERY_COUNT),
+            # On a first delivery the header is its publisher's, such as a shovel's.
+            crashes=integer_header(message.headers, _DELIVERY_COUNT) if method.redelivered else 0,
             token=(self, self._generation, method.delivery_tag, method.redelivered),
         )
         if self._wants_deliveries:
@@ -191,6 +206,7 @@ class SubscriptionChannel:
         if self.channel is None or not self.channel.is_open:
             return
         self.flush()
+        self._stopped()
         if self._wants_deliveries:
             self.channel.basic_qos(prefetch_count=self._settings.prefetch, callback=_ignore)
             self._consume()
@@ -236,6 +252,7 @@ class SubscriptionChannel:
         self.channel = None
         self._is_declared = False
         self._consumer_tag = None
+        self._stopped()
         if not self.declared.done():
             self.declared.set_exception(error)
 
