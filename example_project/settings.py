@@ -47,9 +47,11 @@ DATABASES = {
     "other": database("OTHER_DATABASE_URL", "sqlite://:memory:"),
 }
 
-# An empty URL means: no broker, publish nothing.
+# An empty URL means: no broker, publish nothing. Django's debug page shows the environment, but
+# hides variables with SECRET in their name.
+_BROKER_URL = env.str("BROKER_SECRET_URL", default="amqp://guest:guest@localhost:5672/%2F")
 DOMAIN_EVENT_BROKER = {
-    "URL": env.str("DOMAIN_EVENT_BROKER", default="amqp://guest:guest@localhost:5672/%2F") or None,
+    "URL": _BROKER_URL or None,
     # The prefix of the handlers' names, which are the names of their queues.
     "SERVICE": "shop",
 }

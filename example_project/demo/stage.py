@@ -53,7 +53,7 @@ def set_stage() -> Iterator[Stage]:
         os.environ.update(
             DJANGO_SETTINGS_MODULE="example_project.settings",
             DATABASE_URL=f"sqlite:///{folder / 'shop.sqlite3'}",
-            DOMAIN_EVENT_BROKER=url,
+            BROKER_SECRET_URL=url,
             MAIL_FOLDER=str(folder / "mails"),
             SHOP_WAREHOUSES="book=north,pen=south",
             DEBUG="false",

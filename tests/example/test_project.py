@@ -45,7 +45,7 @@ def test_an_empty_broker_url_publishes_nothing(tmp_path: Path) -> None:
         "--command",
         publish,
         DATABASE_URL=f"sqlite:///{tmp_path / 'shop.sqlite3'}",
-        DOMAIN_EVENT_BROKER="",
+        BROKER_SECRET_URL="",
     )
 
     assert finished.returncode == 0, finished.stdout + finished.stderr
