@@ -67,5 +67,22 @@ def private_rabbitmq(rabbitmq_release: Release) -> Iterator[PrivateRabbitmq]:
         yield start
 
 
+@pytest.fixture(scope="module")
+def module_rabbitmq(rabbitmq_release: Release) -> Iterator[RabbitmqNode]:
+    """The node behind `restartable_rabbitmq`; not for tests themselves."""
+    with RabbitmqNode(rabbitmq_release) as node:
+        yield node
+
+
+@pytest.fixture
+def restartable_rabbitmq(module_rabbitmq: RabbitmqNode) -> RabbitmqNode:
+    """A node that a test may stop and kill; the next test of the module gets it running.
+
+    Quicker than `private_rabbitmq`, which starts one for each test. Use `new_vhost()`.
+    """
+    module_rabbitmq.start()
+    return module_rabbitmq
+
+
 def vhost_of(url: str) -> str:
     return unquote(urlsplit(url).path[1:])

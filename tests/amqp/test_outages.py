@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from threading import Event, Thread
 
 import pytest
@@ -12,29 +12,56 @@ from domain_event_broker import DomainEvent, Retry, Subscriber, publish_domain_e
 from domain_event_broker.settings import BrokerSetting
 from domain_event_broker.transports import close_all
 from domain_event_broker.transports.base import Outcome
-from tests.conftest import PrivateRabbitmq
+from tests.conftest import vhost_of
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.waiting import wait_until
 
 RECOVERY_SECONDS = 60.0
 
 
+@dataclass
+class Broker:
+    """A virtual host on a node that may be stopped."""
+
+    node: RabbitmqNode
+    url: str
+
+    @property
+    def vhost(self) -> str:
+        return vhost_of(self.url)
+
+    @property
+    def settings(self) -> BrokerSetting:
+        """Patient with publishing, quick to connect again."""
+        return {
+            "URL": self.url,
+            "RECONNECT_DELAY": 0.2,
+            "MAX_RECONNECT_DELAY": 1,
+            "PUBLISH_TIMEOUT": RECOVERY_SECONDS,
+        }
+
+    def publish(self, routing_key: str, count: int) -> list[DomainEvent]:
+        events = [DomainEvent(routing_key, {"number": number}) for number in range(count)]
+        results = publish_domain_events(events, self.settings)
+        assert {result.outcome for result in results} == {Outcome.CONFIRMED}
+        return events
+
+    def is_consumed(self) -> bool:
+        queue = self.node.queue(self.vhost, "outages")
+        return queue is not None and queue.get("consumers") == 1
+
+
 @pytest.fixture
-def node(private_rabbitmq: PrivateRabbitmq) -> Iterator[RabbitmqNode]:
-    yield private_rabbitmq()
+def broker(restartable_rabbitmq: RabbitmqNode) -> Iterator[Broker]:
+    yield Broker(restartable_rabbitmq, restartable_rabbitmq.new_vhost())
     close_all()
-
-
-def is_consumed(node: RabbitmqNode) -> bool:
-    queue = node.queue("/", "outages")
-    return queue is not None and queue.get("consumers") == 1
 
 
 class Running:
     """A subscriber that consumes in a thread, noting the ids of what it handled."""
 
-    def __init__(self, broker: BrokerSetting) -> None:
-        self.subscriber = Subscriber(broker)
+    def __init__(self, broker: Broker) -> None:
+        self.subscriber = Subscriber(broker.settings)
         self.handled: list[str] = []
         self._thread = Thread(target=self.subscriber.start_consuming, daemon=True)
 
@@ -56,84 +83,76 @@ class Running:
         assert not self._thread.is_alive()
 
 
+def close_connections(node: RabbitmqNode, vhost: str) -> None:
+    """Close those that are open, and wait until they are gone."""
+
+    def names() -> set[str]:
+        return {connection["name"] for connection in node.connections(vhost)}
+
+    closed = names()
+    node.close_connections(vhost)
+    wait_until(lambda: closed.isdisjoint(names()), RECOVERY_SECONDS)
+
+
 @pytest.fixture
-def running(node: RabbitmqNode) -> Iterator[Running]:
-    running = Running(patient(node))
+def running(broker: Broker) -> Iterator[Running]:
+    running = Running(broker)
     running.start()
-    # RabbitMQ notes on disk that a quorum queue exists some time after it was declared; one that
-    # is killed before that starts the queue anew, empty. After a restart it is noted.
-    node.restart()
+    broker.node.sync_new_queues()
     yield running
     running.stop()
 
 
-def patient(node: RabbitmqNode) -> BrokerSetting:
-    return {
-        "URL": node.url,
-        "RECONNECT_DELAY": 0.2,
-        "MAX_RECONNECT_DELAY": 1,
-        "PUBLISH_TIMEOUT": RECOVERY_SECONDS,
-    }
-
-
-def publish(node: RabbitmqNode, routing_key: str, count: int) -> list[DomainEvent]:
-    events = [DomainEvent(routing_key, {"number": number}) for number in range(count)]
-    results = publish_domain_events(events, patient(node))
-    assert {result.outcome for result in results} == {Outcome.CONFIRMED}
-    return events
-
-
 @pytest.mark.parametrize("end", [RabbitmqNode.stop, RabbitmqNode.kill])
 def test_a_broker_restarted_while_the_subscriber_runs_costs_no_event(
-    node: RabbitmqNode, running: Running, end: object
+    broker: Broker, running: Running, end: Callable[[RabbitmqNode], None]
 ) -> None:
-    before = publish(node, "outage.plain", 50) + publish(node, "outage.retried", 20)
-    assert callable(end)
-    end(node)
-    node.start()
-    after = publish(node, "outage.plain", 50)
+    before = broker.publish("outage.plain", 50) + broker.publish("outage.retried", 20)
+    end(broker.node)
+    broker.node.start()
+    after = broker.publish("outage.plain", 50)
     wait_until(lambda: running.has_handled(before + after), RECOVERY_SECONDS)
 
 
 def test_connections_closed_by_the_broker_are_opened_again(
-    node: RabbitmqNode, running: Running
+    broker: Broker, running: Running
 ) -> None:
-    events = publish(node, "outage.plain", 1)
+    node, vhost = broker.node, broker.vhost
+    events = broker.publish("outage.plain", 1)
     for _ in range(3):
-        wait_until(lambda: len(node.connections()) == 2, RECOVERY_SECONDS)
-        node.close_connections()
-        wait_until(lambda: len(node.connections()) == 0, RECOVERY_SECONDS)
-        events += publish(node, "outage.plain", 5)
+        wait_until(lambda: len(node.connections(vhost)) == 2, RECOVERY_SECONDS)
+        close_connections(node, vhost)
+        events += broker.publish("outage.plain", 5)
     wait_until(lambda: running.has_handled(events), RECOVERY_SECONDS)
 
 
 def test_a_publish_that_began_before_the_broker_was_there_is_confirmed_later(
-    node: RabbitmqNode, running: Running
+    broker: Broker, running: Running
 ) -> None:
-    node.kill()
+    broker.node.kill()
     late: list[DomainEvent] = []
-    thread = Thread(target=lambda: late.extend(publish(node, "outage.plain", 10)))
+    thread = Thread(target=lambda: late.extend(broker.publish("outage.plain", 10)))
     thread.start()
-    node.start()
+    broker.node.start()
     thread.join(RECOVERY_SECONDS)
     assert len(late) == 10
     wait_until(lambda: running.has_handled(late), RECOVERY_SECONDS)
 
 
 def test_a_deleted_queue_is_reported_and_declared_anew(
-    node: RabbitmqNode, running: Running, caplog: pytest.LogCaptureFixture
+    broker: Broker, running: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
-    wait_until(lambda: is_consumed(node), RECOVERY_SECONDS)
-    with caplog.at_level(logging.ERROR, "domain_event_broker"):
-        node.management.delete("queues", "/", "outages")
-        wait_until(lambda: "cancelled the consumer" in caplog.text, RECOVERY_SECONDS)
-    wait_until(lambda: node.queue("/", "outages") is not None, RECOVERY_SECONDS)
-    wait_until(lambda: len(node.bindings("/", "outages")) == 3, RECOVERY_SECONDS)
-    events = publish(node, "outage.plain", 5)
+    node, vhost = broker.node, broker.vhost
+    wait_until(broker.is_consumed, RECOVERY_SECONDS)
+    node.management.delete("queues", vhost, "outages")
+    wait_until(lambda: "cancelled the consumer" in caplog.text, RECOVERY_SECONDS)
+    wait_until(lambda: node.queue(vhost, "outages") is not None, RECOVERY_SECONDS)
+    wait_until(lambda: len(node.bindings(vhost, "outages")) == 3, RECOVERY_SECONDS)
+    events = broker.publish("outage.plain", 5)
     wait_until(lambda: running.has_handled(events), RECOVERY_SECONDS)
 
 
-def test_an_event_in_its_handler_during_the_outage_comes_again(node: RabbitmqNode) -> None:
+def test_an_event_in_its_handler_during_the_outage_comes_again(broker: Broker) -> None:
     runs: list[str] = []
     is_back = Event()
 
@@ -141,18 +160,18 @@ def test_an_event_in_its_handler_during_the_outage_comes_again(node: RabbitmqNod
         runs.append(event.uuid_string)
         is_back.wait(RECOVERY_SECONDS)
 
-    subscriber = Subscriber(patient(node))
+    subscriber = Subscriber(broker.settings)
     subscriber.register(handle, "outages", ["outage.*"])
-    node.restart()
-    (event,) = publish(node, "outage.plain", 1)
+    broker.node.sync_new_queues()
+    (event,) = broker.publish("outage.plain", 1)
     thread = Thread(target=subscriber.start_consuming)
     thread.start()
     wait_until(lambda: runs, RECOVERY_SECONDS)
-    node.kill()
-    node.start()
+    broker.node.kill()
+    broker.node.start()
     is_back.set()
     wait_until(lambda: len(runs) == 2, RECOVERY_SECONDS)
     subscriber.stop_consuming()
     thread.join(RECOVERY_SECONDS)
     assert runs == [event.uuid_string] * 2
-    assert node.message_count("/", "outages") == 0
+    assert broker.node.message_count(broker.vhost, "outages") == 0

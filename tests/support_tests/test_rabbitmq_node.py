@@ -98,6 +98,14 @@ def test_a_killed_node_keeps_confirmed_messages(
     assert body == b"placed"
 
 
+@pytest.mark.parametrize("round_number", [1, 2])
+def test_a_restartable_node_runs_at_the_start_of_each_test(
+    restartable_rabbitmq: RabbitmqNode, round_number: int
+) -> None:
+    assert speaks_amqp(restartable_rabbitmq.port), f"not running in round {round_number}"
+    restartable_rabbitmq.kill()
+
+
 def test_a_frozen_node_goes_on_where_it_was(node: RabbitmqNode) -> None:
     url = node.new_vhost()
     with node.frozen():

@@ -48,12 +48,13 @@ class AmqpConsumer(Consumer):
         self._publisher = publisher
         self._thread = ConnectionThread(settings, "subscriber", self)
         self._channels: dict[str, SubscriptionChannel] = {}
-        self._lock = threading.Lock()
-        self._settled = threading.Condition(self._lock)
-        self._unsettled = 0
         self.forget()
 
     def forget(self) -> None:
+        # In a forked child, the parent's threads may have left these locked.
+        self._lock = threading.Lock()
+        self._settled = threading.Condition(self._lock)
+        self._unsettled = 0
         self._received: SimpleQueue[Delivery | None] = SimpleQueue()
         self._connection: Connection | None = None
         self._is_started = False

@@ -22,6 +22,7 @@ from .connection import ConnectionThread
 from .errors import translate
 from .pika_connection import Connection
 from .topology import declare_exchange
+from .wire import fit_frame
 
 log = logging.getLogger(__name__)
 
@@ -207,7 +208,7 @@ class Publisher:
                 message.exchange,
                 message.routing_key,
                 message.body,
-                message.properties,
+                fit_frame(message.properties, self._channel.connection.params.frame_max),
                 mandatory=True,
             )
         except Exception as error:  # pika marshals before it writes: nothing was sent

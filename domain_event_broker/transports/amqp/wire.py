@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 from collections.abc import Mapping
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 # All headers travel in one frame, and one beyond the negotiated size (131,072 bytes, by RabbitMQ's
 # default) costs the connection. The rest of the frame is for the other properties.
 MAX_HEADERS_BYTES = 120_000
+# Around the properties: the frame's own start and end, class, weight, body size and the table's
+# length.
+_FRAME_BYTES = 8 + 12 + 4
 _PERSISTENT = 2
 _PROPERTIES = (
     "message_id",
@@ -48,7 +52,7 @@ def _fitting(value: Any) -> Any:
 
 def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body: bytes) -> Message:
     """What arrived. A copy for one queue has its event's routing key in a header."""
-    headers: dict[str, Any] = properties.headers or {}
+    headers = {_clean(key): value for key, value in (properties.headers or {}).items()}
     original = headers.get(ROUTING_KEY)
     values = {name: _clean(getattr(properties, name)) for name in _PROPERTIES}
     return Message(
@@ -63,13 +67,32 @@ def with_header(message: Message, name: str, value: str) -> Message:
     return dataclasses.replace(message, headers={**message.headers, name: value})
 
 
-def fit_headers(headers: Mapping[Any, Any]) -> dict[Any, Any]:
+def fit_frame(properties: pika.BasicProperties, frame_max: int) -> pika.BasicProperties:
+    """`properties` for a connection with frames of this size, which the broker may have lowered.
+
+    Less the headers that do not fit: sent nevertheless, they would cost the connection.
+    """
+    if not properties.headers or _frame_length(properties) <= frame_max:
+        return properties
+    fitting = copy.copy(properties)
+    fitting.headers = None
+    fitting.headers = fit_headers(properties.headers, frame_max - _frame_length(fitting))
+    return fitting
+
+
+def _frame_length(properties: pika.BasicProperties) -> int:
+    return _FRAME_BYTES + sum(map(len, properties.encode()))
+
+
+def fit_headers(
+    headers: Mapping[Any, Any], max_bytes: int = MAX_HEADERS_BYTES
+) -> dict[Any, Any]:
     """The headers that can be sent: ours first, then the others as far as they fit."""
     size = 0
     fitting: dict[Any, Any] = {}
     for key, value in sorted(headers.items(), key=_is_foreign):
         length = _encoded_length(key, value)
-        if length is None or size + length > MAX_HEADERS_BYTES:
+        if length is None or size + length > max_bytes:
             log.warning("The header %.80r is too large, or of no AMQP type; it is dropped.", key)
             continue
         size += length
@@ -91,8 +114,13 @@ def _encoded_length(key: Any, value: Any) -> int | None:
 
 
 def _clean(value: Any) -> Any:
-    # pika leaves bytes where a short string is no UTF-8.
-    return _text(value) if isinstance(value, bytes) else value
+    """Text instead of the bytes that pika leaves where a short string is no UTF-8.
+
+    Cut to what a short string holds, so that it can be sent again.
+    """
+    if not isinstance(value, bytes):
+        return value
+    return _text(value).encode("utf-8")[:MAX_KEY_BYTES].decode("utf-8", "ignore")
 
 
 def _text(value: str | bytes) -> str:
