@@ -107,6 +107,12 @@ class Subscriber:
         except BaseException:
             del self._registrations[name]
             raise
+        if not (subscription.durable or subscription.exclusive):
+            log.warning(
+                "The queue %r and the events in it are lost when the broker restarts; "
+                "register it without durable=False to keep them.",
+                name,
+            )
 
     def start_consuming(
         self,

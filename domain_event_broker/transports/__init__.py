@@ -19,7 +19,7 @@ SCHEMES = {
 }
 
 _transports: dict[Settings, Transport] = {}
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 def transport_for(settings: Settings) -> Transport:
@@ -55,12 +55,10 @@ def _transport_class(settings: Settings) -> type[Transport]:
     return found
 
 
-def _renew_lock_in_child() -> None:
-    global _lock
-    # Another thread of the parent may have held it when it forked.
-    _lock = threading.Lock()
-
-
 atexit.register(close_all)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock_in_child)
+    # Held while the process forks, so that a child inherits neither the lock as another thread
+    # held it, nor a transport's module half imported: the first publish imports it.
+    os.register_at_fork(
+        before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release
+    )

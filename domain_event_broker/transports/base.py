@@ -217,7 +217,7 @@ class Transport(ABC):
 
         Connects when needed. Blocks for `timeout_seconds` at most after the last sign of
         progress; what is unanswered by then is `Outcome.UNKNOWN`. Raises nothing but
-        `ConfigurationError`.
+        `ConfigurationError`, and `TransportClosed` where the process is ending.
         """
 
     @abstractmethod

@@ -117,7 +117,17 @@ class ConnectionThread:
                 self._thread = threading.Thread(
                     target=self._run, name=f"domain-event-broker {self._purpose}", daemon=True
                 )
-                self._thread.start()
+                self._start_thread(self._thread)
+
+    def _start_thread(self, thread: threading.Thread) -> None:
+        try:
+            thread.start()
+        except RuntimeError as error:  # Python 3.12 and later, once the main thread has ended
+            self._thread = None
+            self._is_closing = True
+            self._posted.clear()
+            self._close_loop()
+            raise TransportClosed(f"No connection can be opened any more: {error}.") from error
 
     def _wake(self) -> None:
         # One wake-up for any number of posts: the loop clears the flag before it looks.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -57,6 +58,7 @@ class AmqpConsumer(Consumer):
         self._unsettled = 0
         self._received: SimpleQueue[Delivery | None] = SimpleQueue()
         self._connection: Connection | None = None
+        self._unstarted: deque[SubscriptionChannel] = deque()
         self._is_started = False
         self._is_closed = False
 
@@ -185,11 +187,25 @@ class AmqpConsumer(Consumer):
             del self._channels[channel.subscription.name]
 
     def _start(self) -> None:
-        for channel in self._channels.values():
-            channel.start()
+        self._unstarted = deque(self._channels.values())
+        self._start_next()
+
+    def _start_next(self) -> None:
+        """Start the subscriptions, each when those before it are safe.
+
+        An event that ends the process counts a delivery for all that the process holds. Where
+        one waits that may have done so, it is handled first, with nothing else at hand: or it
+        would take the first event of each other subscription with it.
+        """
+        while self._unstarted:
+            channel = self._unstarted.popleft()
+            channel.start(on_safe=self._start_next)
+            if channel.is_starting:
+                return
 
     def _stop(self) -> None:
         """Give back what nobody took; done when no channel can bring more."""
+        self._unstarted.clear()
         running = set(self._channels.values())
 
         def on_stopped(channel: SubscriptionChannel) -> None:
@@ -223,6 +239,7 @@ class AmqpConsumer(Consumer):
 
     def _move(self, delivery: Delivery, target: Target, attempt: int = 0) -> None:
         """Publish a copy where `target` says; acknowledge once that is confirmed."""
+        _channel(delivery).safe()
         if not _channel(delivery).is_current(delivery):
             self._done()
             return

@@ -34,7 +34,7 @@ def translate(error: BaseException | None, settings: Settings) -> DomainEventBro
 def _translate(error: BaseException | None, settings: Settings) -> DomainEventBrokerError:
     where = settings.safe_url
     if isinstance(error, pika.exceptions.ChannelClosedByBroker):
-        return _translate_channel_closure(error, where)
+        return _translate_channel_closure(error, settings)
     if isinstance(error, pika.exceptions.ProbableAuthenticationError) and _names(
         error, ACCESS_REFUSED
     ):
@@ -56,8 +56,9 @@ def _translate(error: BaseException | None, settings: Settings) -> DomainEventBr
 
 
 def _translate_channel_closure(
-    error: pika.exceptions.ChannelClosedByBroker, where: str
+    error: pika.exceptions.ChannelClosedByBroker, settings: Settings
 ) -> DomainEventBrokerError:
+    where = settings.safe_url
     if error.reply_code == ACCESS_REFUSED:
         return AccessRefused(f"{where} refused a permission: {error.reply_text}")
     if error.reply_code == RESOURCE_LOCKED:
@@ -66,10 +67,12 @@ def _translate_channel_closure(
             "stop that one or choose another name."
         )
     if error.reply_code == PRECONDITION_FAILED and _is_about_declaring(error.reply_text):
+        as_in_3x = (
+            "give dead_letter as it does" if settings.topology == "3.x" else "set TOPOLOGY to '3.x'"
+        )
         return TopologyMismatch(
             f"{error.reply_text}. It is never changed or deleted from here: remove it by hand "
-            "once it is empty, choose another name, or (for a queue of a 3.x service) set "
-            "TOPOLOGY to '3.x'."
+            f"once it is empty, choose another name, or (for a queue of a 3.x service) {as_in_3x}."
         )
     return BrokerUnavailable(f"{where} closed the channel: {error.reply_code} {error.reply_text}")
 

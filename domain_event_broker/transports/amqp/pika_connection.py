@@ -6,6 +6,9 @@ new pika moves them.
 
 from __future__ import annotations
 
+# Looking a host up imports it. Were that in the connection's thread, then a child forked at that
+# moment would wait for ever for the import to end.
+import encodings.idna  # noqa: F401
 import logging
 import os
 import socket

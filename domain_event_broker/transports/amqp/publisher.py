@@ -15,7 +15,13 @@ import pika
 import pika.spec
 from pika.channel import Channel
 
-from ...errors import DomainEventBrokerError, PublishRefused, PublishUnconfirmed
+from ...errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DomainEventBrokerError,
+    PublishRefused,
+    PublishUnconfirmed,
+)
 from ...settings import Settings
 from ..base import Outcome, PublishResult
 from .connection import ConnectionThread
@@ -58,6 +64,7 @@ class Batch:
         self.is_given_up = False
         self.last_progress = time.monotonic()
         self._results: list[PublishResult | None] = [None] * len(messages)
+        self._written: set[int] = set()
         self._missing = len(messages)
         self._on_done = on_done
         self._done = threading.Event()
@@ -78,16 +85,35 @@ class Batch:
 
     def wait(self, timeout_seconds: float) -> list[PublishResult]:
         """Wait until all are there, or nothing came for `timeout_seconds`."""
-        while not self._done.is_set():
-            remaining = self.last_progress + timeout_seconds - time.monotonic()
-            if remaining <= 0:
-                self.is_given_up = True
-                break
-            self._done.wait(remaining)
+        try:
+            while not self._done.is_set():
+                remaining = self.last_progress + timeout_seconds - time.monotonic()
+                if remaining <= 0:
+                    break
+                self._done.wait(remaining)
+        finally:
+            # Also where an exception, such as KeyboardInterrupt, ends the wait.
+            self.is_given_up = not self._done.is_set()
         return self.results()
 
+    def may_write(self, index: int) -> bool:
+        """In the connection's thread: note that a message is written now, unless it is too late."""
+        # Noted before it is asked, as `wait` gives up before it asks: so none is taken for unsent
+        # that is.
+        self._written.add(index)
+        return not self.is_given_up
+
     def results(self) -> list[PublishResult]:
-        return [PublishResult(Outcome.UNKNOWN) if r is None else r for r in self._results]
+        return [
+            self._unanswered(index) if result is None else result
+            for index, result in enumerate(self._results)
+        ]
+
+    def _unanswered(self, index: int) -> PublishResult:
+        if index in self._written:
+            return PublishResult(Outcome.UNKNOWN)
+        error = BrokerUnavailable("No connection in time; the event was not sent.")
+        return PublishResult(Outcome.UNKNOWN, error)
 
 
 @dataclass(slots=True)
@@ -203,6 +229,8 @@ class Publisher:
     def _write(self, pending: _Pending) -> None:
         message = pending.message
         assert self._channel is not None
+        if not pending.batch.may_write(pending.index):
+            return
         try:
             self._channel.basic_publish(
                 message.exchange,
@@ -295,11 +323,17 @@ class Publisher:
         self._channel = None
         self._is_ready = False
         for pending in unconfirmed.values():
-            in_doubt = PublishUnconfirmed(f"Lost the broker before its confirm: {error}")
-            in_doubt.__cause__ = error
-            pending.end(PublishResult(Outcome.UNKNOWN, in_doubt))
+            pending.end(PublishResult(Outcome.UNKNOWN, _in_doubt(error)))
         for pending in waiting:
             pending.end(PublishResult(Outcome.UNKNOWN, error))
+
+
+def _in_doubt(error: DomainEventBrokerError) -> DomainEventBrokerError:
+    if isinstance(error, ConfigurationError):
+        return error  # such as a missing permission: to send it again does not help
+    in_doubt = PublishUnconfirmed(f"Lost the broker before its confirm: {error}")
+    in_doubt.__cause__ = error
+    return in_doubt
 
 
 def _end_confirmed(pending: _Pending) -> None:

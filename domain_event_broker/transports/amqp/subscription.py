@@ -25,7 +25,9 @@ from .wire import to_message
 log = logging.getLogger(__name__)
 
 # Until a new event was settled: a poison that kills the process then takes no neighbour with it.
-_FIRST_PREFETCH = 1
+_NARROW = 1
+# How long to wait for an event that should come, but that somebody else may have taken.
+_SILENCE_SECONDS = 1.0
 _DELIVERY_COUNT = "x-delivery-count"
 
 
@@ -58,6 +60,8 @@ class SubscriptionChannel:
         self._consumer_tag: str | None = None
         self._is_narrow = True
         self._is_widening = False
+        self._has_received = False
+        self._on_safe: Callable[[], None] | None = None
         self._on_stopped: Callable[[], None] | None = None
         self._failures = 0
         self._timer: Any = None
@@ -76,7 +80,8 @@ class SubscriptionChannel:
         self._acks = Acknowledgements()
         self._is_declared = False
         self._consumer_tag = None
-        self._is_narrow, self._is_widening = True, False
+        self._is_narrow, self._is_widening = self._begins_narrow, False
+        self._has_received = False
         connection.channel(on_open_callback=self._on_open)
 
     def _on_open(self, channel: Channel) -> None:
@@ -84,7 +89,13 @@ class SubscriptionChannel:
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(self._on_cancelled_by_broker)
         self.declare(delays=self.subscription.retries)
-        channel.basic_qos(prefetch_count=_FIRST_PREFETCH, callback=self._on_declared)
+        prefetch = _NARROW if self._is_narrow else self._settings.prefetch
+        channel.basic_qos(prefetch_count=prefetch, callback=self._on_declared)
+
+    @property
+    def _begins_narrow(self) -> bool:
+        # A queue that goes with its consumer counts no crashes, and would go when it is widened.
+        return self.subscription.is_lasting
 
     def declare(self, *, delays: bool) -> None:
         """Declare everything again; harmless where it is there."""
@@ -102,10 +113,49 @@ class SubscriptionChannel:
 
     # Consuming
 
-    def start(self) -> None:
+    def start(self, on_safe: Callable[[], None] | None = None) -> None:
+        """Begin to consume, now or as soon as the queue is declared.
+
+        `on_safe` is called, unless it `is_starting` no more at the return, once what waits first
+        in the queue is known not to end the process: it ran before, or nothing says it might.
+        """
         self._wants_deliveries = True
-        if self._is_declared and self._consumer_tag is None:
+        if self._may_consume:
+            assert self.channel is not None
+            self._on_safe = on_safe
+            # Asked before consuming: what is delivered counts as waiting no more.
+            self.channel.queue_declare(
+                self.subscription.name, passive=True, callback=self._on_first_count
+            )
+
+    @property
+    def _may_consume(self) -> bool:
+        is_consuming = self._consumer_tag is not None or self._is_widening
+        is_connected = self._connection is not None and self._connection.is_open
+        is_ready = self._is_declared and is_connected and not is_consuming
+        return self._wants_deliveries and is_ready
+
+    @property
+    def is_starting(self) -> bool:
+        return self._on_safe is not None
+
+    def _on_first_count(self, frame: Any) -> None:
+        if self._may_consume:
             self._consume()
+        if frame.method.message_count:
+            self._thread.loop.call_later(_SILENCE_SECONDS, self._on_silence)
+        else:
+            self.safe()
+
+    def _on_silence(self) -> None:
+        if not self._has_received:
+            self.safe()
+
+    def safe(self) -> None:
+        """The first event was handled, or is none that could have ended the process before."""
+        on_safe, self._on_safe = self._on_safe, None
+        if on_safe is not None:
+            on_safe()
 
     def _consume(self) -> None:
         assert self.channel is not None
@@ -120,6 +170,7 @@ class SubscriptionChannel:
         deliveries on their way, which count as failed on RabbitMQ 4.3.
         """
         self._wants_deliveries = False
+        self._on_safe = None
         self._on_stopped = on_stopped
         if self._is_widening:
             return  # it is being cancelled already
@@ -148,6 +199,9 @@ class SubscriptionChannel:
             crashes=integer_header(message.headers, _DELIVERY_COUNT) if method.redelivered else 0,
             token=(self, self._generation, method.delivery_tag, method.redelivered),
         )
+        self._has_received = True
+        if not delivery.crashes:
+            self.safe()
         if self._wants_deliveries:
             self._on_delivery(delivery)
         else:
@@ -165,6 +219,7 @@ class SubscriptionChannel:
 
     def settle(self, delivery: Delivery) -> None:
         """Mark as acknowledged; `flush` tells the broker."""
+        self.safe()
         _, generation, tag, redelivered = delivery.token
         if generation != self._generation:
             log.info(
@@ -194,8 +249,10 @@ class SubscriptionChannel:
         A consumer keeps the prefetch that it began with. The acknowledgement waits for the
         cancel-ok, so that nothing is delivered to a consumer that is being cancelled.
         """
-        if self._settings.prefetch == _FIRST_PREFETCH or self._consumer_tag is None:
+        if self._settings.prefetch == _NARROW or self._consumer_tag is None:
             return
+        if self._settings.crash_attempts == 1:
+            return  # what only waited beside the first crash would count as crashed
         assert self.channel is not None
         self._is_narrow, self._is_widening = False, True
         cancel_keeping_deliveries(self.channel, self._consumer_tag, callback=self._on_narrow_end)
@@ -252,6 +309,7 @@ class SubscriptionChannel:
         self.channel = None
         self._is_declared = False
         self._consumer_tag = None
+        self.safe()
         self._stopped()
         if not self.declared.done():
             self.declared.set_exception(error)

@@ -84,9 +84,7 @@ def _frame_length(properties: pika.BasicProperties) -> int:
     return _FRAME_BYTES + sum(map(len, properties.encode()))
 
 
-def fit_headers(
-    headers: Mapping[Any, Any], max_bytes: int = MAX_HEADERS_BYTES
-) -> dict[Any, Any]:
+def fit_headers(headers: Mapping[Any, Any], max_bytes: int = MAX_HEADERS_BYTES) -> dict[Any, Any]:
     """The headers that can be sent: ours first, then the others as far as they fit."""
     size = 0
     fitting: dict[Any, Any] = {}
