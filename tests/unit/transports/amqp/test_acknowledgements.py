@@ -1,0 +1,80 @@
+"""Which tags are acknowledged, and in how few frames, over every order of settling."""
+
+from itertools import permutations, product
+
+import pytest
+
+from domain_event_broker.transports.amqp.acknowledgements import Acknowledgements
+
+
+def with_tags(count: int) -> Acknowledgements:
+    acknowledgements = Acknowledgements()
+    for tag in range(1, count + 1):
+        acknowledgements.delivered(tag)
+    return acknowledgements
+
+
+def acknowledged(taken: list[tuple[int, bool]], gone: set[int]) -> set[int]:
+    """What the broker understands: ``multiple`` is every tag up to the named one."""
+    tags: set[int] = set()
+    for tag, multiple in taken:
+        tags |= set(range(1, tag + 1)) - gone if multiple else {tag}
+    return tags
+
+
+def test_what_is_settled_in_a_row_goes_out_as_one() -> None:
+    acknowledgements = with_tags(5)
+    for tag in (1, 2, 3):
+        assert acknowledgements.settled(tag)
+
+    assert list(acknowledgements.take()) == [(3, True)]
+    assert list(acknowledgements.take()) == []
+    assert acknowledgements.open_tags() == [4, 5]
+
+
+def test_what_is_settled_behind_an_open_one_goes_out_alone() -> None:
+    acknowledgements = with_tags(4)
+    for tag in (1, 3, 4):
+        acknowledgements.settled(tag)
+
+    assert list(acknowledgements.take()) == [(1, False), (3, False), (4, False)]
+    assert acknowledgements.open_tags() == [2]
+
+
+def test_a_tag_is_settled_or_released_once() -> None:
+    acknowledgements = with_tags(3)
+    assert acknowledgements.settled(1)
+    assert not acknowledgements.settled(1)
+    assert not acknowledgements.released(1)
+    assert acknowledgements.released(2)
+    assert not acknowledgements.released(2)
+    assert not acknowledgements.settled(2)
+    assert not acknowledgements.settled(99)
+    assert not acknowledgements.released(99)
+
+    assert list(acknowledgements.take()) == [(1, False)]
+    assert acknowledgements.open_tags() == [3]
+    assert len(acknowledgements) == 1
+
+
+@pytest.mark.parametrize("order", list(permutations(range(1, 5))))
+def test_never_is_anything_acknowledged_that_is_not_settled(order: tuple[int, ...]) -> None:
+    """Every order, every choice of what is released instead, and taking at every point."""
+    for released, taking in product(product([False, True], repeat=4), repeat=2):
+        acknowledgements = with_tags(4)
+        settled: set[int] = set()
+        gone: set[int] = set()
+        told: set[int] = set()
+        for tag, is_released, takes in zip(order, released, taking, strict=True):
+            if is_released:
+                acknowledgements.released(tag)
+                gone.add(tag)
+            else:
+                acknowledgements.settled(tag)
+                settled.add(tag)
+            if takes:
+                told |= acknowledged(list(acknowledgements.take()), gone | told)
+        told |= acknowledged(list(acknowledgements.take()), gone | told)
+
+        assert told == settled
+        assert len(acknowledgements) == 0

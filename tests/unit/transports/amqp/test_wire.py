@@ -1,0 +1,110 @@
+"""Between `Message` and AMQP: whatever arrived can be sent again."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pika
+import pytest
+
+from domain_event_broker.messages import Message
+from domain_event_broker.transports.amqp.wire import (
+    MAX_HEADERS_BYTES,
+    fit_headers,
+    to_message,
+    to_properties,
+)
+
+# By RabbitMQ's default; a larger frame costs the connection.
+FRAME_MAX_BYTES = 131_072
+FULL = Message(
+    routing_key="user.registered",
+    body=b"{}",
+    message_id="the-id",
+    timestamp=1795236128,
+    content_type="application/json",
+    content_encoding="utf-8",
+    correlation_id="beginning",
+    app_id="shop",
+    type="v1",
+    reply_to="nobody",
+    priority=5,
+    headers={"deb-retries": 1, "tenant": "x"},
+)
+
+
+def over_the_wire(properties: pika.BasicProperties) -> pika.BasicProperties:
+    """What the peer reads of it; pika raises all sorts of errors for what it cannot write."""
+    frame = b"".join(properties.encode())
+    assert len(frame) < FRAME_MAX_BYTES
+    return pika.BasicProperties().decode(frame)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth):
+        value = {"k": value}
+    return value
+
+
+def test_every_property_survives() -> None:
+    assert to_message(FULL.routing_key, over_the_wire(to_properties(FULL)), FULL.body) == FULL
+
+
+def test_absent_properties_stay_absent() -> None:
+    bare = Message("a.b", b"")
+
+    assert to_message("a.b", over_the_wire(to_properties(bare)), b"") == bare
+
+
+def test_everything_is_persistent() -> None:
+    assert to_properties(FULL).delivery_mode == 2
+
+
+def test_a_copy_for_one_queue_has_its_events_routing_key() -> None:
+    properties = pika.BasicProperties(headers={"deb-routing-key": "user.registered"})
+    assert to_message("handler", properties, b"").routing_key == "user.registered"
+
+    nonsense = pika.BasicProperties(headers={"deb-routing-key": 5})
+    assert to_message("handler", nonsense, b"").routing_key == "handler"
+
+
+def test_our_own_headers_are_kept_before_those_of_others() -> None:
+    large = "x" * (MAX_HEADERS_BYTES // 2)
+    fitting = fit_headers({"a": large, "b": large, "c": 1, "deb-reason": large})
+
+    assert list(fitting) == ["deb-reason", "c"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [2**70, object(), "\ud800", nested(5_000), {"k": {1: 2}}, {"k" * 300: 1}],
+    ids=["large", "object", "surrogate", "deep", "key", "long key"],
+)
+def test_a_header_that_cannot_be_written_is_left_out(value: Any) -> None:
+    message = Message("a.b", b"", headers={"bad": value, "good": 1})
+
+    assert over_the_wire(to_properties(message)).headers == {"good": 1}
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        pika.BasicProperties(message_id=b"\xff" * 255, correlation_id=b"\xff\x00", app_id=b"\xfe"),
+        pika.BasicProperties(content_type="é" * 127, reply_to="x" * 255, type=b"\xff" * 60),
+        pika.BasicProperties(timestamp=2**64 - 1, priority=255, expiration="1", user_id="guest"),
+        pika.BasicProperties(headers={"x-death": [1, 2], "CC": "no list"}),
+        pika.BasicProperties(headers={b"\xff": 1, "é" * 127: 2, "": 3}),
+        pika.BasicProperties(headers={"when": datetime(2026, 1, 1, tzinfo=UTC), "b": b"\xff"}),
+        pika.BasicProperties(headers={"large": "x" * 125_000}),
+        pika.BasicProperties(headers=nested(300)),
+    ],
+    ids=["ids", "strings", "numbers", "brokers", "names", "values", "size", "depth"],
+)
+def test_whatever_arrives_can_be_sent_again(properties: pika.BasicProperties) -> None:
+    message = to_message(b"\xff" * 255, over_the_wire(properties), b"\xff")
+
+    again = over_the_wire(to_properties(message))
+    for name in ("message_id", "correlation_id", "app_id", "type"):
+        value = getattr(again, name)
+        assert value is None or len(value.encode()) <= 255
+    message.routing_key.encode()

@@ -1,0 +1,114 @@
+"""What the memory transport adds to the contract: names, exchanges, and being in one process."""
+
+import secrets
+
+import pytest
+
+from domain_event_broker import DomainEvent, Outcome, Subscriber, publish_domain_events
+from domain_event_broker.errors import TopologyMismatch, TransportClosed
+from domain_event_broker.messages import Message
+from domain_event_broker.settings import Settings
+from domain_event_broker.transports import close_all, transport_for
+from domain_event_broker.transports.base import Subscription
+
+from ..helpers import Recorder, drain, publish_raw, received, subscriber, tap
+
+
+def outcome(url: str, routing_key: str = "a.b", **settings: str) -> Outcome:
+    (result,) = publish_domain_events(
+        [DomainEvent(routing_key)], {"URL": url, "UNROUTABLE": "ignore", **settings}
+    )
+    return result.outcome
+
+
+def test_it_promises_nothing_beyond_the_process() -> None:
+    capabilities = transport_for(Settings(url="memory://")).capabilities
+
+    assert not capabilities.persistent
+    assert not capabilities.counts_crashes
+
+
+def test_all_users_of_a_name_share_its_broker_whatever_their_settings(url: str) -> None:
+    handler = Recorder()
+    subscribed = Subscriber({"URL": url, "PREFETCH": 3})
+    subscribed.register(handler, "handler", ["#"])
+
+    assert outcome(url, SERVICE="shop") is Outcome.CONFIRMED
+    drain(subscribed)
+    assert len(handler.events) == 1
+
+
+def test_another_name_is_another_broker(url: str) -> None:
+    subscriber(url, Recorder())
+
+    assert outcome(f"memory://{secrets.token_hex(8)}") is Outcome.UNROUTABLE
+
+
+def test_what_waits_outlives_its_transport(url: str) -> None:
+    handler = Recorder()
+    subscriber(url, handler).disconnect()
+    assert outcome(url) is Outcome.CONFIRMED
+    close_all()
+    drain(subscriber(url, handler))
+
+    assert len(handler.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("exchange_type", "delivered"),
+    [
+        ("topic", ["user.*", "user.registered"]),
+        ("direct", ["user.registered"]),
+        ("fanout", ["order.*", "user.*", "user.registered"]),
+    ],
+)
+def test_exchanges_route_by_their_type(url: str, exchange_type: str, delivered: list[str]) -> None:
+    subscribed = Subscriber(url, exchange_type=exchange_type)
+    handlers = {key: Recorder() for key in ("order.*", "user.*", "user.registered")}
+    for key, handler in handlers.items():
+        subscribed.register(handler, key, [key])
+    assert outcome(url, "user.registered", EXCHANGE_TYPE=exchange_type) is Outcome.CONFIRMED
+    drain(subscribed)
+
+    assert [key for key, handler in handlers.items() if handler.events] == delivered
+
+
+def test_an_exchange_keeps_its_type(url: str) -> None:
+    assert outcome(url) is Outcome.UNROUTABLE
+    subscribed = Subscriber(url, exchange_type="direct")
+    with pytest.raises(TopologyMismatch, match="of type 'topic' already, not 'direct'"):
+        subscribed.register(Recorder(), "handler", ["#"])
+
+
+def test_two_exchanges_of_a_broker_are_apart(url: str) -> None:
+    subscriber(url, Recorder())
+
+    assert outcome(url, EXCHANGE="other") is Outcome.UNROUTABLE
+    assert outcome(url) is Outcome.CONFIRMED
+
+
+def test_what_is_given_back_takes_its_place_again(url: str) -> None:
+    consumer = tap(url)
+    publish_raw(url, *[Message("a.b", b"", message_id=str(number)) for number in range(3)])
+    delivery = consumer.receive(0)
+    assert delivery is not None
+    consumer.release(delivery)
+
+    assert [message.message_id for message in received(consumer)] == ["0", "1", "2"]
+
+
+def test_a_consumer_counts_once_however_often_it_subscribes(url: str) -> None:
+    consumer = transport_for(Settings(url=url)).consumer()
+    for key in ("one", "two"):
+        consumer.subscribe(Subscription("handler", (key,), auto_delete=True))
+    assert outcome(url, "one") is Outcome.CONFIRMED
+    consumer.close()
+
+    assert outcome(url, "one") is Outcome.UNROUTABLE
+
+
+def test_a_closed_consumer_cannot_be_started(url: str) -> None:
+    consumer = tap(url)
+    consumer.close()
+    with pytest.raises(TransportClosed):
+        consumer.start()
