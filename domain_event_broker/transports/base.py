@@ -14,7 +14,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from ..errors import DomainEventBrokerError
+from ..errors import DomainEventBrokerError, HandlerError
 from ..messages import Message
 from ..settings import Settings
 
@@ -88,6 +88,10 @@ class Delivery:
     token: Any = field(default=None, repr=False)
 
 
+def already_subscribed(name: str) -> HandlerError:
+    return HandlerError(f"This consumer has subscribed to {name!r} already.")
+
+
 class Consumer(ABC):
     """Receives for any number of subscriptions and settles what it delivered.
 
@@ -102,7 +106,8 @@ class Consumer(ABC):
         """Declare queue and bindings; blocks until the broker has them.
 
         From its return on, no matching event is missed. Raises `BrokerUnavailable`,
-        `AccessRefused` or `TopologyMismatch`.
+        `AccessRefused` or `TopologyMismatch`, and `HandlerError` for a second subscription of
+        this consumer under one name.
         """
 
     @abstractmethod

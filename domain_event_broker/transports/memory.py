@@ -33,6 +33,7 @@ from .base import (
     PublishResult,
     Subscription,
     Transport,
+    already_subscribed,
 )
 
 
@@ -164,11 +165,13 @@ class MemoryConsumer(Consumer):
         with self._broker.changed:
             if self._is_closed:
                 raise TransportClosed("This consumer is closed.")
+            if subscription.name in self._subscriptions:
+                raise already_subscribed(subscription.name)
             exchange = self._settings.exchange
             self._broker.declare_exchange(exchange, self._settings.exchange_type)
             queue = self._declare(subscription)
             queue.binding_keys |= {(exchange, key) for key in subscription.binding_keys}
-            queue.consumers += subscription.name not in self._subscriptions
+            queue.consumers += 1
             if subscription.dead_letter:
                 name = dead_letter_queue(subscription.name)
                 self._broker.queues.setdefault(name, _Queue(name))

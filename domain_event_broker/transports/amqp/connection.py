@@ -81,6 +81,10 @@ class ConnectionThread:
 
     # From any thread
 
+    @property
+    def is_closing(self) -> bool:
+        return self._is_closing
+
     def post(self, work: Callable[[], None]) -> None:
         """Have `work` run in the loop, in order. Raises `TransportClosed`."""
         if self._is_closing:

@@ -16,12 +16,19 @@ from ...errors import BrokerUnavailable, DomainEventBrokerError, TransportClosed
 from ...messages import Message
 from ...retrying import backoff_seconds
 from ...settings import Settings
-from ..base import Consumer, Delivery, Outcome, PublishResult, Subscription
+from ..base import (
+    Consumer,
+    Delivery,
+    Outcome,
+    PublishResult,
+    Subscription,
+    already_subscribed,
+)
 from .connection import ConnectionThread
 from .pika_connection import Connection
 from .publisher import Outgoing, Publisher
 from .subscription import SubscriptionChannel
-from .targets import dead_letter_target, retry_target
+from .targets import dead_letter_target, retry_target, return_target
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +75,7 @@ class AmqpConsumer(Consumer):
         if self._is_closed:
             raise TransportClosed("This consumer is closed.")
         channel = SubscriptionChannel(
-            subscription, self._settings, self._thread, self._received.put
+            subscription, self._settings, self._thread, self._received.put, self._give_back
         )
         self._thread.post(partial(self._add, channel))
         try:
@@ -174,7 +181,11 @@ class AmqpConsumer(Consumer):
             channel.flush()
 
     def _add(self, channel: SubscriptionChannel) -> None:
-        self._channels[channel.subscription.name] = channel
+        name = channel.subscription.name
+        if name in self._channels:
+            channel.declared.set_exception(already_subscribed(name))
+            return
+        self._channels[name] = channel
         if self._is_started:
             channel.start()
         if self._connection is not None:
@@ -223,7 +234,7 @@ class AmqpConsumer(Consumer):
             except Empty:
                 break
             if delivery is not None:
-                _channel(delivery).release(delivery)
+                self._give_back(delivery)
         self._received.put(None)
 
     def _ask_counts(self, counts: Future[list[Future[int]]]) -> None:
@@ -233,9 +244,20 @@ class AmqpConsumer(Consumer):
         _channel(delivery).settle(delivery)
         self._done()
 
+    def _give_back(self, delivery: Delivery) -> None:
+        """Release what no caller of `receive` has taken."""
+        with self._lock:
+            self._unsettled += 1
+        self._release(delivery)
+
     def _release(self, delivery: Delivery) -> None:
-        _channel(delivery).release(delivery)
-        self._done()
+        # Before RabbitMQ 4.3 this counts as a delivery without an outcome. Where one more would
+        # make a poison of it, a copy goes back, whose count begins anew.
+        if delivery.crashes + 1 < self._settings.crash_attempts:
+            _channel(delivery).release(delivery)
+            self._done()
+        else:
+            self._move(delivery, partial(return_target, delivery))
 
     def _move(self, delivery: Delivery, target: Target, attempt: int = 0) -> None:
         """Publish a copy where `target` says; acknowledge once that is confirmed."""
@@ -248,7 +270,11 @@ class AmqpConsumer(Consumer):
             # In the publisher's thread.
             self._post_or_drop(partial(self._on_moved, delivery, target, attempt, results[0]))
 
-        self._publisher().publish([target(attempt)], on_done)
+        try:
+            self._publisher().publish([target(attempt)], on_done)
+        except TransportClosed as error:
+            closed = PublishResult(Outcome.UNKNOWN, error)
+            self._on_moved(delivery, target, attempt, closed)
 
     def _on_moved(
         self,

@@ -171,6 +171,10 @@ class Publisher:
         self._connection.post(partial(self._enqueue, batch))
         return batch
 
+    @property
+    def is_closed(self) -> bool:
+        return self._connection.is_closing
+
     def close(self, timeout_seconds: float) -> None:
         self._connection.close(timeout_seconds)
 

@@ -44,6 +44,7 @@ class SubscriptionChannel:
         settings: Settings,
         thread: ConnectionThread,
         on_delivery: Callable[[Delivery], None],
+        on_unwanted: Callable[[Delivery], None],
     ) -> None:
         self.subscription = subscription
         #: Ends when the queue was declared and bound for the first time, or could not be.
@@ -52,6 +53,7 @@ class SubscriptionChannel:
         self._settings = settings
         self._thread = thread
         self._on_delivery = on_delivery
+        self._on_unwanted = on_unwanted
         self._connection: Connection | None = None
         self._acks = Acknowledgements()
         self._generation = 0
@@ -205,7 +207,7 @@ class SubscriptionChannel:
         if self._wants_deliveries:
             self._on_delivery(delivery)
         else:
-            self.release(delivery)
+            self._on_unwanted(delivery)
 
     # Settling
 

@@ -7,10 +7,10 @@ nothing has to be bound, and a queue that is gone makes the message unroutable i
 from __future__ import annotations
 
 from ... import names
-from ...handling import now_ms
+from ...handling import now_ms, with_headers
 from ...messages import Message
 from ...settings import Settings
-from ..base import Subscription
+from ..base import Delivery, Subscription
 from .publisher import Outgoing
 from .tiers import tier_ms
 from .topology import TIER_HEADER
@@ -53,6 +53,13 @@ def dead_letter_target(
         exchange = names.legacy_dead_letter_exchange(subscription.name)
         return Outgoing(exchange, message.routing_key, to_properties(message), message.body)
     return queue_target(names.dead_letter_queue(subscription.name), message)
+
+
+def return_target(delivery: Delivery, attempt: int) -> Outgoing:
+    """Back to the queue that it came from, as it is."""
+    message = delivery.message
+    copy = with_headers(message, {}, message.message_id)
+    return queue_target(delivery.subscription.name, copy)
 
 
 def replay_targets(settings: Settings, handler_name: str, message: Message) -> list[Outgoing]:

@@ -46,21 +46,23 @@ class AmqpTransport(Transport):
 
     def _publish(self, outgoing: Sequence[Outgoing]) -> Batch:
         try:
-            return self._publisher.publish(outgoing)
-        except TransportClosed:
-            # Closed at exit, or by close_all: whoever still publishes opens it anew.
-            with self._lock:
-                self._publisher = Publisher(self.settings)
-            return self._publisher.publish(outgoing)
+            return self.publisher().publish(outgoing)
+        except TransportClosed:  # just now
+            return self.publisher().publish(outgoing)
 
     def publisher(self) -> Publisher:
+        """The process's publisher; a new one after `close`, for whoever still publishes then."""
+        if self._publisher.is_closed:
+            with self._lock:
+                if self._publisher.is_closed:
+                    self._publisher = Publisher(self.settings)
         return self._publisher
 
     def consumer(self) -> AmqpConsumer:
         return AmqpConsumer(self.settings, self.publisher)
 
     def dead_letters(self, handler_name: str) -> AmqpDeadLetters:
-        return AmqpDeadLetters(self.settings, self._publisher, handler_name)
+        return AmqpDeadLetters(self.settings, self.publisher(), handler_name)
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         self._publisher.close(timeout_seconds)
