@@ -76,6 +76,7 @@ class ConnectionThread:
         self._is_woken = False
         self._is_closing = False
         self._is_opening = False
+        self._has_been_open = False
         self._reconnect_timer: Any = None
         self._losses = 0
 
@@ -224,6 +225,7 @@ class ConnectionThread:
 
     def _opened(self, connection: Any) -> None:
         self._is_opening = False
+        self._has_been_open = True
         log.debug("%s: connected to %s.", self._purpose, self.settings.safe_url)
         self._owner.on_open(connection)
         if self._is_closing:
@@ -248,8 +250,8 @@ class ConnectionThread:
         """Warn once for the loss; the attempts that follow are for those who look for them."""
         if self._is_closing:
             return logging.DEBUG
-        if isinstance(error, ConfigurationError):
-            return logging.ERROR
+        if isinstance(error, ConfigurationError) and self._has_been_open:
+            return logging.ERROR  # before that, it is raised to whoever asked
         was_open = self._connection is not None and not self._is_opening
         return logging.WARNING if was_open else logging.INFO
 
