@@ -186,14 +186,17 @@ class CrashedRepeatedly(Exception):
 
 
 def event_id(message: Message) -> str | None:
-    """The id for logs and reports: that of the property, else what the body says."""
-    if message.message_id:
-        return message.message_id
-    try:
-        identity: str | None = read_fields(message.body).get("uuid_string")
-    except UnreadableEvent:
-        return None
-    return identity
+    """The id for logs and reports: that of the property, else what the body says.
+
+    A client may have made it of anything; line breaks are shown, not written.
+    """
+    identity: str | None = message.message_id
+    if not identity:
+        try:
+            identity = read_fields(message.body).get("uuid_string")
+        except UnreadableEvent:
+            return None
+    return identity if identity is None or identity.isprintable() else repr(identity)
 
 
 def with_headers(message: Message, changes: Mapping[str, Any], message_id: str | None) -> Message:

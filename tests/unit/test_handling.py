@@ -1,5 +1,6 @@
 """One delivery after another through its handler: what becomes of it."""
 
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from domain_event_broker import DomainEvent, Retry, publish_domain_event
-from domain_event_broker.handling import Ending, Reason, Report
+from domain_event_broker.handling import Ending, Reason, Report, event_id
 from domain_event_broker.messages import Message
 
 from .helpers import (
@@ -195,3 +196,12 @@ def test_the_brokers_own_headers_are_dropped_when_a_message_moves(
     kept = {key: value for key, value in message.headers.items() if key in foreign | brokers}
     assert kept == foreign
     assert message.app_id == "theirs"
+
+
+def test_an_id_with_line_breaks_forges_no_log_line() -> None:
+    forged = "1\nERROR shop: all is lost"
+    for message in (
+        Message("user.registered", b"{}", message_id=forged),
+        Message("user.registered", json.dumps({"uuid_string": forged}).encode()),
+    ):
+        assert event_id(message) == repr(forged)

@@ -13,6 +13,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 
 from ...errors import BrokerUnavailable, DomainEventBrokerError, TransportClosed
+from ...handling import event_id
 from ...messages import Message
 from ...retrying import backoff_seconds
 from ...settings import Settings
@@ -295,7 +296,7 @@ class AmqpConsumer(Consumer):
             logging.WARNING if attempt else logging.INFO,
             "%s: event %s is held and moved again in %.1f s: %s",
             delivery.subscription.name,
-            delivery.message.message_id,
+            event_id(delivery.message),
             delay_seconds,
             result.error or result.outcome.value,
         )

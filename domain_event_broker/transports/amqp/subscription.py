@@ -12,6 +12,7 @@ from pika.channel import Channel
 
 from ...encoding import integer_header
 from ...errors import BrokerUnavailable, ConfigurationError, DomainEventBrokerError
+from ...handling import event_id
 from ...retrying import backoff_seconds
 from ...settings import Settings
 from ..base import Delivery, Subscription
@@ -227,7 +228,7 @@ class SubscriptionChannel:
             log.info(
                 "%s: event %s was settled after its connection was lost; it comes again.",
                 self.subscription.name,
-                delivery.message.message_id,
+                event_id(delivery.message),
             )
         elif self._acks.settled(tag) and self._is_narrow and not redelivered:
             self._widen()

@@ -9,7 +9,6 @@ from domain_event_broker.errors import TopologyMismatch, TransportClosed
 from domain_event_broker.messages import Message
 from domain_event_broker.settings import Settings
 from domain_event_broker.transports import close_all, transport_for
-from domain_event_broker.transports.base import Subscription
 
 from ..helpers import Recorder, drain, publish_raw, received, subscriber, tap
 
@@ -95,16 +94,6 @@ def test_what_is_given_back_takes_its_place_again(url: str) -> None:
     consumer.release(delivery)
 
     assert [message.message_id for message in received(consumer)] == ["0", "1", "2"]
-
-
-def test_a_consumer_counts_once_however_often_it_subscribes(url: str) -> None:
-    consumer = transport_for(Settings(url=url)).consumer()
-    for key in ("one", "two"):
-        consumer.subscribe(Subscription("handler", (key,), auto_delete=True))
-    assert outcome(url, "one") is Outcome.CONFIRMED
-    consumer.close()
-
-    assert outcome(url, "one") is Outcome.UNROUTABLE
 
 
 def test_a_closed_consumer_cannot_be_started(url: str) -> None:
