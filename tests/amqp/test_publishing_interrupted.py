@@ -21,7 +21,7 @@ from domain_event_broker import (
     publish_domain_events,
 )
 from domain_event_broker.settings import BrokerSetting
-from domain_event_broker.transports.amqp.publisher import Batch
+from domain_event_broker.transports.amqp.batches import Batch
 from tests.amqp.support import PATIENCE_SECONDS
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.raw_amqp import bind_queue, take_all

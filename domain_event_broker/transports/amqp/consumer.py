@@ -25,9 +25,10 @@ from ..base import (
     Subscription,
     already_subscribed,
 )
+from .batches import Outgoing
 from .connection import ConnectionThread
 from .pika_connection import Connection
-from .publisher import Outgoing, Publisher
+from .publisher import Publisher
 from .subscription import SubscriptionChannel
 from .targets import dead_letter_target, retry_target, return_target
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,7 +14,6 @@ import pika.spec
 from pika.channel import Channel
 
 from ...errors import (
-    BrokerUnavailable,
     ConfigurationError,
     DomainEventBrokerError,
     PublishRefused,
@@ -24,6 +21,7 @@ from ...errors import (
 )
 from ...settings import Settings
 from ..base import Outcome, PublishResult
+from .batches import Batch, Outgoing, Pending
 from .connection import ConnectionThread
 from .errors import translate
 from .pika_connection import Connection
@@ -35,102 +33,6 @@ log = logging.getLogger(__name__)
 # Unconfirmed messages on the wire: enough to keep the broker busy, and a bound for what a lost
 # connection leaves in doubt.
 _WINDOW = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message on its way to an exchange."""
-
-    exchange: str
-    routing_key: str
-    properties: pika.BasicProperties
-    body: bytes
-
-    def is_returned_as(self, method: Any, properties: pika.BasicProperties) -> bool:
-        """Whether a ``basic.return`` may be of this message; it carries no delivery tag."""
-        mine = (self.properties.message_id, self.routing_key, self.exchange)
-        return mine == (properties.message_id, method.routing_key, method.exchange)
-
-
-class Batch:
-    """Messages whose outcomes are waited for together."""
-
-    def __init__(
-        self,
-        messages: Sequence[Outgoing],
-        on_done: Callable[[list[PublishResult]], None] | None = None,
-    ) -> None:
-        self.messages = messages
-        self.is_given_up = False
-        self.last_progress = time.monotonic()
-        self._results: list[PublishResult | None] = [None] * len(messages)
-        self._written: set[int] = set()
-        self._missing = len(messages)
-        self._on_done = on_done
-        self._done = threading.Event()
-        if not messages:
-            self._done.set()
-
-    def set(self, index: int, result: PublishResult) -> None:
-        """In the connection's thread: note an outcome; the first one counts."""
-        if self._results[index] is not None:
-            return
-        self._results[index] = result
-        self._missing -= 1
-        self.last_progress = time.monotonic()
-        if not self._missing:
-            self._done.set()
-            if self._on_done is not None:
-                self._on_done(self.results())
-
-    def wait(self, timeout_seconds: float) -> list[PublishResult]:
-        """Wait until all are there, or nothing came for `timeout_seconds`."""
-        try:
-            while not self._done.is_set():
-                remaining = self.last_progress + timeout_seconds - time.monotonic()
-                if remaining <= 0:
-                    break
-                self._done.wait(remaining)
-        finally:
-            # Also where an exception, such as KeyboardInterrupt, ends the wait.
-            self.is_given_up = not self._done.is_set()
-        return self.results()
-
-    def may_write(self, index: int) -> bool:
-        """In the connection's thread: note that a message is written now, unless it is too late."""
-        # Noted before it is asked, as `wait` gives up before it asks: so none is taken for unsent
-        # that is.
-        self._written.add(index)
-        return not self.is_given_up
-
-    def results(self) -> list[PublishResult]:
-        return [
-            self._unanswered(index) if result is None else result
-            for index, result in enumerate(self._results)
-        ]
-
-    def _unanswered(self, index: int) -> PublishResult:
-        if index in self._written:
-            return PublishResult(Outcome.UNKNOWN)
-        error = BrokerUnavailable("No connection in time; the event was not sent.")
-        return PublishResult(Outcome.UNKNOWN, error)
-
-
-@dataclass(slots=True)
-class _Pending:
-    """One message of a batch, waiting to be written or confirmed."""
-
-    batch: Batch
-    index: int
-    written_at: float = 0.0
-    is_returned: bool = False
-
-    @property
-    def message(self) -> Outgoing:
-        return self.batch.messages[self.index]
-
-    def end(self, result: PublishResult) -> None:
-        self.batch.set(self.index, result)
 
 
 class Publisher:
@@ -146,8 +48,8 @@ class Publisher:
         self.forget()
 
     def forget(self) -> None:
-        self._waiting: deque[_Pending] = deque()
-        self._unconfirmed: OrderedDict[int, _Pending] = OrderedDict()
+        self._waiting: deque[Pending] = deque()
+        self._unconfirmed: OrderedDict[int, Pending] = OrderedDict()
         self._open_connection: Connection | None = None
         self._channel: Channel | None = None
         self._is_opening_channel = False
@@ -181,7 +83,7 @@ class Publisher:
     # In the connection's thread
 
     def _enqueue(self, batch: Batch) -> None:
-        self._waiting.extend(_Pending(batch, index) for index in range(len(batch.messages)))
+        self._waiting.extend(Pending(batch, index) for index in range(len(batch.messages)))
 
     def on_posted(self) -> None:
         self._pump()
@@ -230,7 +132,7 @@ class Publisher:
             self._write(self._waiting.popleft())
         self._watch()
 
-    def _write(self, pending: _Pending) -> None:
+    def _write(self, pending: Pending) -> None:
         message = pending.message
         assert self._channel is not None
         if not pending.batch.may_write(pending.index):
@@ -340,12 +242,12 @@ def _in_doubt(error: DomainEventBrokerError) -> DomainEventBrokerError:
     return in_doubt
 
 
-def _end_confirmed(pending: _Pending) -> None:
+def _end_confirmed(pending: Pending) -> None:
     outcome = Outcome.UNROUTABLE if pending.is_returned else Outcome.CONFIRMED
     pending.end(PublishResult(outcome))
 
 
-def _end_refused(pending: _Pending) -> None:
+def _end_refused(pending: Pending) -> None:
     message = pending.message
     pending.end(
         PublishResult(

@@ -11,7 +11,7 @@ from ...handling import now_ms, with_headers
 from ...messages import Message
 from ...settings import Settings
 from ..base import Delivery, Subscription
-from .publisher import Outgoing
+from .batches import Outgoing
 from .tiers import tier_ms
 from .topology import TIER_HEADER
 from .wire import to_properties, with_header

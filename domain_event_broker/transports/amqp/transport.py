@@ -10,10 +10,11 @@ from ...errors import ConfigurationError, TransportClosed
 from ...messages import Message
 from ...settings import Settings
 from ..base import Capabilities, PublishResult, Transport
+from .batches import Batch, Outgoing
 from .consumer import AmqpConsumer
 from .dead_letters import AmqpDeadLetters
 from .parameters import connection_parameters
-from .publisher import Batch, Outgoing, Publisher
+from .publisher import Publisher
 from .targets import event_target
 
 # Two chunks are under way at a time: the next is encoded while the last is confirmed.

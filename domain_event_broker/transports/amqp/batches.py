@@ -1,0 +1,110 @@
+"""Messages on their way out, and the outcomes that somebody waits for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pika
+
+from ...errors import BrokerUnavailable
+from ..base import Outcome, PublishResult
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message on its way to an exchange."""
+
+    exchange: str
+    routing_key: str
+    properties: pika.BasicProperties
+    body: bytes
+
+    def is_returned_as(self, method: Any, properties: pika.BasicProperties) -> bool:
+        """Whether a ``basic.return`` may be of this message; it carries no delivery tag."""
+        mine = (self.properties.message_id, self.routing_key, self.exchange)
+        return mine == (properties.message_id, method.routing_key, method.exchange)
+
+
+class Batch:
+    """Messages whose outcomes are waited for together."""
+
+    def __init__(
+        self,
+        messages: Sequence[Outgoing],
+        on_done: Callable[[list[PublishResult]], None] | None = None,
+    ) -> None:
+        self.messages = messages
+        self.is_given_up = False
+        self.last_progress = time.monotonic()
+        self._results: list[PublishResult | None] = [None] * len(messages)
+        self._written: set[int] = set()
+        self._missing = len(messages)
+        self._on_done = on_done
+        self._done = threading.Event()
+        if not messages:
+            self._done.set()
+
+    def set(self, index: int, result: PublishResult) -> None:
+        """In the connection's thread: note an outcome; the first one counts."""
+        if self._results[index] is not None:
+            return
+        self._results[index] = result
+        self._missing -= 1
+        self.last_progress = time.monotonic()
+        if not self._missing:
+            self._done.set()
+            if self._on_done is not None:
+                self._on_done(self.results())
+
+    def wait(self, timeout_seconds: float) -> list[PublishResult]:
+        """Wait until all are there, or nothing came for `timeout_seconds`."""
+        try:
+            while not self._done.is_set():
+                remaining = self.last_progress + timeout_seconds - time.monotonic()
+                if remaining <= 0:
+                    break
+                self._done.wait(remaining)
+        finally:
+            # Also where an exception, such as KeyboardInterrupt, ends the wait.
+            self.is_given_up = not self._done.is_set()
+        return self.results()
+
+    def may_write(self, index: int) -> bool:
+        """In the connection's thread: note that a message is written now, unless it is too late."""
+        # Noted before it is asked, as `wait` gives up before it asks: so none is taken for unsent
+        # that is.
+        self._written.add(index)
+        return not self.is_given_up
+
+    def results(self) -> list[PublishResult]:
+        return [
+            self._unanswered(index) if result is None else result
+            for index, result in enumerate(self._results)
+        ]
+
+    def _unanswered(self, index: int) -> PublishResult:
+        if index in self._written:
+            return PublishResult(Outcome.UNKNOWN)
+        error = BrokerUnavailable("No connection in time; the event was not sent.")
+        return PublishResult(Outcome.UNKNOWN, error)
+
+
+@dataclass(slots=True)
+class Pending:
+    """One message of a batch, waiting to be written or confirmed."""
+
+    batch: Batch
+    index: int
+    written_at: float = 0.0
+    is_returned: bool = False
+
+    @property
+    def message(self) -> Outgoing:
+        return self.batch.messages[self.index]
+
+    def end(self, result: PublishResult) -> None:
+        self.batch.set(self.index, result)
