@@ -187,13 +187,17 @@ class Publisher:
         self._is_blocked = False
         for pending in self._unconfirmed.values():
             pending.written_at = time.monotonic()
+        self._watch()
         self._pump()
 
     # What stays unanswered
 
     def _watch(self) -> None:
-        """See to it that the oldest unconfirmed message is looked at when its time is over."""
-        if self._timer is None and self._unconfirmed:
+        """See to it that the oldest unconfirmed message is looked at when its time is over.
+
+        A broker that blocks publishers answers when it unblocks them, which starts their time anew.
+        """
+        if self._timer is None and self._unconfirmed and not self._is_blocked:
             oldest = next(iter(self._unconfirmed.values()))
             due = oldest.written_at + self._settings.publish_timeout_seconds
             delay_seconds = max(due - time.monotonic(), 0.01)
