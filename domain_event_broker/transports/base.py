@@ -147,7 +147,10 @@ class Consumer(ABC):
 
     @abstractmethod
     def stop(self) -> None:
-        """Receive no more and give back what no caller of `receive` has taken. Idempotent."""
+        """Receive no more and give back what no caller of `receive` has taken. Idempotent.
+
+        Returns at once; `flush` waits until that is done, too.
+        """
 
     @abstractmethod
     def flush(self, timeout_seconds: float) -> bool:

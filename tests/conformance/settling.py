@@ -66,6 +66,7 @@ class Settling:
 
         assert consumer.waiting() == 0
         consumer.stop()
+        assert consumer.flush(LIMIT_SECONDS)
         desk.publish(message(), message())
         assert consumer.waiting() == 2
         consumer.ack(delivery)
