@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -66,6 +67,7 @@ class SubscriptionChannel:
         self._has_received = False
         self._on_safe: Callable[[], None] | None = None
         self._on_stopped: Callable[[], None] | None = None
+        self._counts: deque[Future[int]] = deque()
         self._failures = 0
         self._timer: Any = None
 
@@ -102,7 +104,7 @@ class SubscriptionChannel:
 
     def declare(self, *, delays: bool) -> None:
         """Declare everything again; harmless where it is there."""
-        if self.channel is not None and self.channel.is_open:
+        if self._is_open:
             declare_subscription(self.channel, self._settings, self.subscription, delays=delays)
 
     def _on_declared(self, frame: Any) -> None:
@@ -134,9 +136,16 @@ class SubscriptionChannel:
     @property
     def _may_consume(self) -> bool:
         is_consuming = self._consumer_tag is not None or self._is_widening
-        is_connected = self._connection is not None and self._connection.is_open
-        is_ready = self._is_declared and is_connected and not is_consuming
+        is_ready = self._is_declared and self._is_open and not is_consuming
         return self._wants_deliveries and is_ready
+
+    @property
+    def _open_channel(self) -> Channel | None:
+        return self.channel if self.channel is not None and self.channel.is_open else None
+
+    @property
+    def _is_open(self) -> bool:
+        return self._open_channel is not None
 
     @property
     def is_starting(self) -> bool:
@@ -177,7 +186,7 @@ class SubscriptionChannel:
         self._on_stopped = on_stopped
         if self._is_widening:
             return  # it is being cancelled already
-        if self._consumer_tag is None or self.channel is None or not self.channel.is_open:
+        if self._consumer_tag is None or not self._is_open:
             self._stopped()
             return
         cancel_keeping_deliveries(
@@ -214,11 +223,7 @@ class SubscriptionChannel:
 
     def is_current(self, delivery: Delivery) -> bool:
         """Whether `delivery` can still be settled."""
-        return bool(
-            delivery.token[1] == self._generation
-            and self.channel is not None
-            and self.channel.is_open
-        )
+        return delivery.token[1] == self._generation and self._is_open
 
     def settle(self, delivery: Delivery) -> None:
         """Mark as acknowledged; `flush` tells the broker."""
@@ -241,10 +246,11 @@ class SubscriptionChannel:
 
     def flush(self) -> None:
         """Send the acknowledgements, unless they wait for the consumer to be widened."""
-        if self.channel is None or not self.channel.is_open or self._is_widening:
+        channel = self._open_channel
+        if channel is None or self._is_widening:
             return
         for tag, multiple in self._acks.take():
-            self.channel.basic_ack(tag, multiple=multiple)
+            channel.basic_ack(tag, multiple=multiple)
 
     def _widen(self) -> None:
         """From one delivery at a time to the full prefetch, by cancel and consume.
@@ -252,7 +258,7 @@ class SubscriptionChannel:
         A consumer keeps the prefetch that it began with. The acknowledgement waits for the
         cancel-ok, so that nothing is delivered to a consumer that is being cancelled.
         """
-        if self._settings.prefetch == _NARROW or self._consumer_tag is None:
+        if self._settings.prefetch == _NARROW or self._consumer_tag is None or not self._is_open:
             return
         if self._settings.crash_attempts == 1:
             return  # what only waited beside the first crash would count as crashed
@@ -263,12 +269,13 @@ class SubscriptionChannel:
 
     def _on_narrow_end(self, frame: Any) -> None:
         self._is_widening = False
-        if self.channel is None or not self.channel.is_open:
+        channel = self._open_channel
+        if channel is None:
             return
         self.flush()
         self._stopped()
         if self._wants_deliveries:
-            self.channel.basic_qos(prefetch_count=self._settings.prefetch, callback=_ignore)
+            channel.basic_qos(prefetch_count=self._settings.prefetch, callback=_ignore)
             self._consume()
 
     # Losing
@@ -281,8 +288,9 @@ class SubscriptionChannel:
         )
         self._consumer_tag = None
         # A new channel, and with it new tags: on 4.3 the broker has given back what was unsettled.
-        if self.channel is not None and self.channel.is_open:
-            self.channel.close()
+        channel = self._open_channel
+        if channel is not None:
+            channel.close()
 
     def _on_closed(self, channel: Channel, reason: Exception) -> None:
         if channel is not self.channel:
@@ -311,9 +319,12 @@ class SubscriptionChannel:
         self._generation += 1
         self.channel = None
         self._is_declared = False
+        self._is_widening = False
         self._consumer_tag = None
         self.safe()
         self._stopped()
+        while self._counts:
+            self._counts.popleft().set_exception(error)
         if not self.declared.done():
             self.declared.set_exception(error)
 
@@ -329,22 +340,17 @@ class SubscriptionChannel:
     def count(self) -> Future[int]:
         """How many messages are ready in the queue; asked of the broker."""
         result: Future[int] = Future()
-        if self.channel is None or not self.channel.is_open:
+        if not self._is_open:
             result.set_exception(BrokerUnavailable("There is no connection at the moment."))
             return result
-        channel = self.channel
-
-        def on_count(frame: Any) -> None:
-            if not result.done():
-                result.set_result(frame.method.message_count)
-
-        def on_closed(closed: Channel, reason: Exception) -> None:
-            if not result.done():
-                result.set_exception(translate(reason, self._settings))
-
-        channel.add_on_close_callback(on_closed)
-        channel.queue_declare(self.subscription.name, passive=True, callback=on_count)
+        assert self.channel is not None
+        self._counts.append(result)
+        self.channel.queue_declare(self.subscription.name, passive=True, callback=self._on_count)
         return result
+
+    def _on_count(self, frame: Any) -> None:
+        # The broker answers in the order of the questions.
+        self._counts.popleft().set_result(frame.method.message_count)
 
 
 def _ignore(frame: Any) -> None:
