@@ -60,8 +60,12 @@ class Batch:
             if self._on_done is not None:
                 self._on_done(self.results())
 
-    def wait(self, timeout_seconds: float) -> list[PublishResult]:
-        """Wait until all are there, or nothing came for `timeout_seconds`."""
+    def wait(self, timeout_seconds: float, since: float = 0.0) -> list[PublishResult]:
+        """Wait until all are there, or nothing came for `timeout_seconds`.
+
+        Counted from `since`, by `time.monotonic`, where messages before these were answered then.
+        """
+        self.last_progress = max(self.last_progress, since)
         try:
             while not self._done.is_set():
                 remaining = self.last_progress + timeout_seconds - time.monotonic()

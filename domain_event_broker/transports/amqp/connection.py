@@ -136,11 +136,18 @@ class ConnectionThread:
 
     def _wake(self) -> None:
         # One wake-up for any number of posts: the loop clears the flag before it looks.
-        if not self._is_woken:
+        if self._is_woken:
+            return
+        try:
             self._is_woken = True
             loop = self._loop
             if loop is not None:
                 loop.add_callback_threadsafe(self._run_posted)
+        except BaseException:
+            # Such as KeyboardInterrupt, or what a signal handler raises to end a task: nobody
+            # would be woken again.
+            self._is_woken = False
+            raise
 
     # In the loop
 
@@ -191,13 +198,19 @@ class ConnectionThread:
             log.exception("%s: unexpected error; dropping the connection.", self._purpose)
             close_descriptors(self._connection, None)
             self._reconnect_timer = None
-            self._lost(BrokerUnavailable(f"Unexpected error: {describe(error)}"))
+            self._lost_unexpectedly(error)
         finally:
             # Anew each time: a loop that an error left may be in any state.
             self._loop = IOLoop()
             loop.close()
         if not self._is_closing and self._owner.wants_connection():
             self._posted.append(self._reconnect_later)
+
+    def _lost_unexpectedly(self, error: BaseException) -> None:
+        try:
+            self._lost(BrokerUnavailable(f"Unexpected error: {describe(error)}"))
+        except Exception:
+            log.exception("%s: unexpected error about a lost connection.", self._purpose)
 
     def _run_posted(self) -> None:
         self._is_woken = False
@@ -207,7 +220,7 @@ class ConnectionThread:
 
     def _connect(self) -> None:
         self._reconnect_timer = None
-        if self._is_closing:
+        if self._is_closing or self._connection is not None:
             return
         try:
             parameters = connection_parameters(self.settings, self._purpose)
@@ -224,6 +237,9 @@ class ConnectionThread:
         )
 
     def _opened(self, connection: Any) -> None:
+        if self._connection is None or connection is not self._connection:
+            connection.close()
+            return
         self._is_opening = False
         self._has_been_open = True
         log.debug("%s: connected to %s.", self._purpose, self.settings.safe_url)
@@ -262,6 +278,8 @@ class ConnectionThread:
         self._losses = 0
 
     def _reconnect_later(self) -> None:
+        if self._connection is not None or self._reconnect_timer is not None:
+            return
         delay_seconds = backoff_seconds(
             self._losses,
             self.settings.reconnect_delay_seconds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -11,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from functools import partial
 from queue import Empty, SimpleQueue
+from typing import Any
 
 from ...errors import BrokerUnavailable, DomainEventBrokerError, TransportClosed
 from ...handling import event_id
@@ -58,6 +60,7 @@ class AmqpConsumer(Consumer):
         self._publisher = publisher
         self._thread = ConnectionThread(settings, "subscriber", self)
         self._channels: dict[str, SubscriptionChannel] = {}
+        self._keys = itertools.count()
         self.forget()
 
     def forget(self) -> None:
@@ -67,6 +70,10 @@ class AmqpConsumer(Consumer):
         self._unsettled = 0
         self._received: SimpleQueue[Delivery | None] = SimpleQueue()
         self._connection: Connection | None = None
+        # Timers of moves that are tried again later.
+        self._held: dict[int, Any] = {}
+        for channel in self._channels.values():
+            channel.forget()
         self._unstarted: deque[SubscriptionChannel] = deque()
         self._is_started = False
         self._is_closed = False
@@ -100,6 +107,8 @@ class AmqpConsumer(Consumer):
             try:
                 delivery = self._received.get(timeout=max(deadline - time.monotonic(), 0))
             except Empty:
+                if self._thread.is_closing and not self._is_closed:
+                    raise TransportClosed("The connection's thread has ended.") from None
                 return None
             if delivery is None:
                 self._received.put(None)  # for the next thread that waits
@@ -173,10 +182,17 @@ class AmqpConsumer(Consumer):
 
     def on_lost(self, error: DomainEventBrokerError) -> None:
         self._connection = None
+        held, self._held = self._held, {}
+        for timer in held.values():
+            self._thread.loop.remove_timeout(timer)
+            self._done()  # the original comes back
+        unstarted, self._unstarted = self._unstarted, deque()
         for channel in list(self._channels.values()):
             channel.disconnected(error)
             if not channel.is_established:
                 self._remove(channel)
+        for channel in unstarted:
+            channel.start()
 
     def on_posted(self) -> None:
         for channel in self._channels.values():
@@ -198,10 +214,13 @@ class AmqpConsumer(Consumer):
     def _remove(self, channel: SubscriptionChannel) -> None:
         if self._channels.get(channel.subscription.name) is channel:
             del self._channels[channel.subscription.name]
+        channel.abandon()
 
     def _start(self) -> None:
         self._unstarted = deque(self._channels.values())
         self._start_next()
+        if self._connection is None:
+            self._thread.open()
 
     def _start_next(self) -> None:
         """Start the subscriptions, each when those before it are safe.
@@ -301,8 +320,14 @@ class AmqpConsumer(Consumer):
             delay_seconds,
             result.error or result.outcome.value,
         )
-        again = partial(self._move, delivery, target, attempt + 1)
-        self._thread.loop.call_later(delay_seconds, again)
+        key = next(self._keys)
+        self._held[key] = self._thread.loop.call_later(
+            delay_seconds, partial(self._move_again, key, delivery, target, attempt + 1)
+        )
+
+    def _move_again(self, key: int, delivery: Delivery, target: Target, attempt: int) -> None:
+        if self._held.pop(key, None) is not None:
+            self._move(delivery, target, attempt)
 
     def _post_or_drop(self, work: Callable[[], None]) -> None:
         try:

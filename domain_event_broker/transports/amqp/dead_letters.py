@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -47,10 +48,10 @@ class AmqpDeadLetters(DeadLetters):
         self._queue = names.dead_letter_queue(handler_name)
         self._channel: Channel | None = None
         self._undecided = 0
-        self._waiting: Future[Any] = Future()
+        self._questions: deque[Future[Any]] = deque()
         self._thread = ConnectionThread(settings, f"dead letters of {handler_name}", self)
         try:
-            self._ask(lambda done: self._thread.open())
+            self._ask(self._thread.open)
             self.count()
         except BaseException:
             self.close()
@@ -97,9 +98,11 @@ class AmqpDeadLetters(DeadLetters):
             self._thread.post(self._give_back)
         except TransportClosed:
             return
-        if self._undecided:
-            self._wait_until_given_back()
-        self._thread.close(self._settings.publish_timeout_seconds)
+        try:
+            if self._undecided:
+                self._wait_until_given_back()
+        finally:
+            self._thread.close(self._settings.publish_timeout_seconds)
 
     def _wait_until_given_back(self) -> None:
         """So that a look which follows at once sees them. Not for long: others may be faster."""
@@ -119,19 +122,23 @@ class AmqpDeadLetters(DeadLetters):
 
     def _ask(
         self,
-        question: Callable[[Future[Any]], None],
+        question: Callable[[], None],
         timeout_seconds: float = _ANSWER_SECONDS,
     ) -> Any:
-        """Run `question` in the connection's thread and wait for what it sets."""
+        """Run `question` in the connection's thread and wait for its answer."""
         answer: Future[Any] = Future()
-        self._waiting = answer
-        self._thread.post(partial(question, answer))
+        self._thread.post(partial(self._put, question, answer))
         try:
             return answer.result(timeout_seconds)
         except FutureTimeout:
             raise BrokerUnavailable("The broker did not answer.") from None
 
     # In the connection's thread
+
+    def _put(self, question: Callable[[], None], answer: Future[Any]) -> None:
+        # Answers come in the order of the questions, also to one whose asker was interrupted.
+        self._questions.append(answer)
+        question()
 
     def on_open(self, connection: Connection) -> None:
         connection.channel(on_open_callback=self._on_channel_open)
@@ -142,7 +149,7 @@ class AmqpDeadLetters(DeadLetters):
         channel.add_callback(self._on_empty, [pika.spec.Basic.GetEmpty], one_shot=False)
         self._end(None)
 
-    def _declare_passively(self, queue: str, done: Future[Any]) -> None:
+    def _declare_passively(self, queue: str) -> None:
         if self._channel is None:
             self._fail(BrokerUnavailable("The connection was lost; the rest stays."))
             return
@@ -150,7 +157,7 @@ class AmqpDeadLetters(DeadLetters):
             queue, passive=True, callback=lambda frame: self._end(frame.method.message_count)
         )
 
-    def _get(self, done: Future[Any]) -> None:
+    def _get(self) -> None:
         if self._channel is None:
             self._fail(BrokerUnavailable("The connection was lost; the rest stays."))
             return
@@ -196,12 +203,13 @@ class AmqpDeadLetters(DeadLetters):
         return False
 
     def forget(self) -> None:
-        pass
+        self._channel = None
+        self._questions = deque()
 
     def _end(self, answer: Any) -> None:
-        if not self._waiting.done():
-            self._waiting.set_result(answer)
+        if self._questions:
+            self._questions.popleft().set_result(answer)
 
     def _fail(self, error: Exception) -> None:
-        if not self._waiting.done():
-            self._waiting.set_exception(error)
+        while self._questions:
+            self._questions.popleft().set_exception(error)

@@ -33,6 +33,10 @@ log = logging.getLogger(__name__)
 # Unconfirmed messages on the wire: enough to keep the broker busy, and a bound for what a lost
 # connection leaves in doubt.
 _WINDOW = 1_000
+# From so many messages on that wait to be written, those are dropped that nobody waits for.
+_PRUNE_FROM = 10 * _WINDOW
+# Times PUBLISH_TIMEOUT: a slow broker that goes on answering is not a dead one.
+_PATIENCE = 10
 
 
 class Publisher:
@@ -56,6 +60,8 @@ class Publisher:
         self._is_ready = False
         self._is_blocked = False
         self._next_tag = 1
+        self._last_answer = 0.0
+        self._prune_at = _PRUNE_FROM
         self._timer: Any = None
 
     # From any thread
@@ -83,6 +89,10 @@ class Publisher:
     # In the connection's thread
 
     def _enqueue(self, batch: Batch) -> None:
+        if len(self._waiting) >= self._prune_at:
+            # While the broker blocks publishers nothing is written, and callers give up.
+            self._waiting = deque(each for each in self._waiting if not each.batch.is_given_up)
+            self._prune_at = max(_PRUNE_FROM, 2 * len(self._waiting))
         self._waiting.extend(Pending(batch, index) for index in range(len(batch.messages)))
 
     def on_posted(self) -> None:
@@ -164,6 +174,7 @@ class Publisher:
                 return
 
     def _on_confirm(self, frame: Any) -> None:
+        self._last_answer = time.monotonic()
         method = frame.method
         if isinstance(method, pika.spec.Basic.Ack):
             end = _end_confirmed
@@ -198,20 +209,34 @@ class Publisher:
         A broker that blocks publishers answers when it unblocks them, which starts their time anew.
         """
         if self._timer is None and self._unconfirmed and not self._is_blocked:
-            oldest = next(iter(self._unconfirmed.values()))
-            due = oldest.written_at + self._settings.publish_timeout_seconds
+            due = self._waits_since() + self._settings.publish_timeout_seconds
             delay_seconds = max(due - time.monotonic(), 0.01)
             self._timer = self._connection.loop.call_later(delay_seconds, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
         if self._unconfirmed and not self._is_blocked:
-            oldest = next(iter(self._unconfirmed.values()))
-            age = time.monotonic() - oldest.written_at
-            if age >= self._settings.publish_timeout_seconds:
-                self._connection.abort(f"no confirm for {age:.1f} s")
+            silence = time.monotonic() - self._waits_since()
+            if silence >= self._settings.publish_timeout_seconds:
+                self._connection.abort(f"no confirm for {silence:.1f} s")
                 return
+            self._end_overdue()
         self._watch()
+
+    def _waits_since(self) -> float:
+        """When the oldest message was written, or the last answer came, whichever was later."""
+        oldest = next(iter(self._unconfirmed.values()))
+        return max(oldest.written_at, self._last_answer)
+
+    def _end_overdue(self) -> None:
+        """Give up messages that stay unanswered while others are answered."""
+        limit = time.monotonic() - _PATIENCE * self._settings.publish_timeout_seconds
+        while self._unconfirmed:
+            tag, oldest = next(iter(self._unconfirmed.items()))
+            if oldest.written_at > limit:
+                return
+            del self._unconfirmed[tag]
+            oldest.end(PublishResult(Outcome.UNKNOWN))
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
         if channel is self._channel:

@@ -62,6 +62,8 @@ class SubscriptionChannel:
         self._is_declared = False
         self._wants_deliveries = False
         self._consumer_tag: str | None = None
+        self._is_established = False
+        self._is_abandoned = False
         self._is_narrow = True
         self._is_widening = False
         self._has_received = False
@@ -74,7 +76,7 @@ class SubscriptionChannel:
     @property
     def is_established(self) -> bool:
         """Whether it was declared once, so that it is to be restored."""
-        return self.declared.done() and self.declared.exception() is None
+        return self._is_established
 
     # Opening
 
@@ -90,6 +92,9 @@ class SubscriptionChannel:
         connection.channel(on_open_callback=self._on_open)
 
     def _on_open(self, channel: Channel) -> None:
+        if self._is_abandoned:
+            channel.close()
+            return
         self.channel = channel
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(self._on_cancelled_by_broker)
@@ -108,7 +113,10 @@ class SubscriptionChannel:
             declare_subscription(self.channel, self._settings, self.subscription, delays=delays)
 
     def _on_declared(self, frame: Any) -> None:
+        if self._is_abandoned:
+            return
         self._is_declared = True
+        self._is_established = True
         self._failures = 0
         self._thread.settled()
         if not self.declared.done():
@@ -202,6 +210,8 @@ class SubscriptionChannel:
     def _on_message(
         self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
+        if channel is not self.channel:
+            return  # of a connection that was given up
         self._acks.delivered(method.delivery_tag)
         message = to_message(method.routing_key, properties, body)
         delivery = Delivery(
@@ -327,6 +337,23 @@ class SubscriptionChannel:
             self._counts.popleft().set_exception(error)
         if not self.declared.done():
             self.declared.set_exception(error)
+
+    def abandon(self) -> None:
+        """Nobody wants this subscription any more, however far it got."""
+        self._is_abandoned = True
+        self._wants_deliveries = False
+        channel = self._open_channel
+        if channel is not None:
+            channel.close()
+
+    def forget(self) -> None:
+        """In a forked child: the connection is the parent's, and so is what came by it."""
+        self._generation += 1
+        self._connection = self.channel = self._consumer_tag = self._timer = None
+        self._is_declared = self._is_widening = self._wants_deliveries = False
+        self._on_safe = self._on_stopped = None
+        # Left alone: a thread of the parent may have held the locks inside of those there were.
+        self._counts = deque()
 
     def disconnected(self, error: DomainEventBrokerError) -> None:
         if self._timer is not None:

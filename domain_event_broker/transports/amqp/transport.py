@@ -33,13 +33,17 @@ class AmqpTransport(Transport):
     def publish(self, messages: Sequence[Message], timeout_seconds: float) -> list[PublishResult]:
         batches: list[Batch] = []
         results: list[PublishResult] = []
+        last_progress = 0.0
         for start in range(0, len(messages), _CHUNK):
             chunk = messages[start : start + _CHUNK]
             batches.append(self._publish([event_target(self.settings, m) for m in chunk]))
             if len(batches) > 1:
-                results += batches.pop(0).wait(timeout_seconds)
+                earlier = batches.pop(0)
+                results += earlier.wait(timeout_seconds, last_progress)
+                last_progress = earlier.last_progress
         for batch in batches:
-            results += batch.wait(timeout_seconds)
+            results += batch.wait(timeout_seconds, last_progress)
+            last_progress = batch.last_progress
         for result in results:
             if isinstance(result.error, ConfigurationError):
                 raise result.error
