@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections import Counter
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,6 +19,8 @@ from domain_event_broker import (
     replay_all,
 )
 from domain_event_broker.errors import InvalidReplayAction, TransportError
+from domain_event_broker.settings import Settings, resolve
+from domain_event_broker.transports import transport_for
 from tests.amqp.support import PATIENCE_SECONDS
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.raw_amqp import ready_count, take_all
@@ -132,3 +137,29 @@ def test_the_rest_can_be_replayed_later(
     wait_until(lambda: ready_count(broker_url, f"{NAME}-dl") == COUNT, PATIENCE_SECONDS)
     assert replay_all(NAME, connection_settings=broker_url) == 0
     assert Counter(identities(broker_url, NAME)) == Counter(e.uuid_string for e in events)
+
+
+def take_until_interrupted(settings: Settings) -> None:
+    with transport_for(settings).dead_letters(NAME) as box:
+        box.take(1)
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        while True:
+            box.take(COUNT)
+
+
+def test_an_interrupt_while_taking_leaves_nothing_behind(
+    broker_url: str, events: list[DomainEvent]
+) -> None:
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise Stop
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    settings = resolve(broker_url)
+    assert settings is not None
+    try:
+        with pytest.raises(Stop):
+            take_until_interrupted(settings)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not [each.name for each in threading.enumerate() if "dead letters" in each.name]
+    wait_until(lambda: ready_count(broker_url, f"{NAME}-dl") == COUNT)

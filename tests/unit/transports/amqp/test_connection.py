@@ -1,0 +1,59 @@
+"""The connection's thread, as far as it needs no broker."""
+
+from typing import Any
+
+import pytest
+
+from domain_event_broker.errors import DomainEventBrokerError
+from domain_event_broker.settings import Settings
+from domain_event_broker.transports.amqp.connection import ConnectionThread
+from tests.support.waiting import wait_until
+
+
+class Owner:
+    """Wants nothing, but notes that it is told of what was posted."""
+
+    def on_open(self, connection: Any) -> None: ...
+
+    def on_lost(self, error: DomainEventBrokerError) -> None: ...
+
+    def on_posted(self) -> None: ...
+
+    def wants_connection(self) -> bool:
+        return False
+
+    def forget(self) -> None: ...
+
+
+def test_an_interrupt_while_waking_the_loop_keeps_it_wakeable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thread = ConnectionThread(Settings(), "test", Owner())
+    done: list[str] = []
+    thread.post(lambda: done.append("first"))
+    wait_until(lambda: done == ["first"])
+
+    def interrupt(callback: object) -> None:
+        raise KeyboardInterrupt
+
+    # No signal can be made to arrive between two given lines.
+    with monkeypatch.context() as patched:
+        patched.setattr(thread.loop, "add_callback_threadsafe", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            thread.post(lambda: done.append("second"))
+    thread.post(lambda: done.append("third"))
+    wait_until(lambda: done == ["first", "second", "third"])
+    thread.close(10)
+
+
+def test_work_that_fails_ends_neither_the_thread_nor_what_follows() -> None:
+    thread = ConnectionThread(Settings(), "test", Owner())
+    done: list[str] = []
+
+    def fail() -> None:
+        raise RuntimeError("unexpected")
+
+    thread.post(fail)
+    thread.post(lambda: done.append("later"))
+    wait_until(lambda: done == ["later"])
+    thread.close(10)
