@@ -1,9 +1,9 @@
-"""Types of command line arguments."""
+"""Arguments of the commands: which handlers, and types of numbers."""
 
 from __future__ import annotations
 
 import math
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 
 
 def seconds(text: str) -> float:
@@ -23,3 +23,13 @@ def count(text: str) -> int:
     if value < 1:
         raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return value
+
+
+def add_handlers(parser: ArgumentParser) -> None:
+    """The handlers that a command is about."""
+    parser.add_argument(
+        "handlers",
+        nargs="*",
+        metavar="HANDLER",
+        help="Name of a handler; all if none is given.",
+    )

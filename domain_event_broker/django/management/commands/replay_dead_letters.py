@@ -16,18 +16,14 @@ from ...progress import ProgressBar
 from ...registry import RegisteredHandler, registry
 from ...replaying import Replayed, replay_dead_letters
 from ...selecting import choose_handlers
+from ..arguments import add_handlers
 
 
 class Command(BaseCommand):
     help = "Puts the dead letters of the registered handlers, or of those named, back to them."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "handlers",
-            nargs="*",
-            metavar="HANDLER",
-            help="Name of a handler; all if none is given.",
-        )
+        add_handlers(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._verbosity: int = options["verbosity"]

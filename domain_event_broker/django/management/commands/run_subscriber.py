@@ -13,7 +13,7 @@ from ...registry import registry
 from ...running import HandlerRun, Limits
 from ...selecting import choose_handlers
 from ...signals import stopping_on_signals
-from ..arguments import count, seconds
+from ..arguments import add_handlers, count, seconds
 
 DEFAULT_SHUTDOWN_TIMEOUT_SECONDS = 30.0
 
@@ -22,12 +22,7 @@ class Command(BaseCommand):
     help = "Runs the registered handlers, or those named, until it is told to stop."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "handlers",
-            nargs="*",
-            metavar="HANDLER",
-            help="Name of a handler; all if none is given.",
-        )
+        add_handlers(parser)
         parser.add_argument(
             "--exclude",
             action="append",
