@@ -30,9 +30,6 @@ class Acknowledgements:
         """Forget `tag`, which is given back; false if it is not open (any more)."""
         return not self._tags.get(tag, True) and self._tags.pop(tag) is False
 
-    def open_tags(self) -> list[int]:
-        return [tag for tag, is_settled in self._tags.items() if not is_settled]
-
     def take(self) -> Iterator[tuple[int, bool]]:
         """What to acknowledge, as (tag, multiple); forgets it.
 

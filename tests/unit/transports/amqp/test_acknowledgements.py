@@ -14,6 +14,11 @@ def with_tags(count: int) -> Acknowledgements:
     return acknowledgements
 
 
+def still_open(acknowledgements: Acknowledgements) -> list[int]:
+    """The tags that can still be given back, in order; gives them back."""
+    return [tag for tag in range(1, 101) if acknowledgements.released(tag)]
+
+
 def acknowledged(taken: list[tuple[int, bool]], gone: set[int]) -> set[int]:
     """What the broker understands: ``multiple`` is every tag up to the named one."""
     tags: set[int] = set()
@@ -29,7 +34,7 @@ def test_what_is_settled_in_a_row_goes_out_as_one() -> None:
 
     assert list(acknowledgements.take()) == [(3, True)]
     assert list(acknowledgements.take()) == []
-    assert acknowledgements.open_tags() == [4, 5]
+    assert still_open(acknowledgements) == [4, 5]
 
 
 def test_what_is_settled_behind_an_open_one_goes_out_alone() -> None:
@@ -38,7 +43,7 @@ def test_what_is_settled_behind_an_open_one_goes_out_alone() -> None:
         acknowledgements.settled(tag)
 
     assert list(acknowledgements.take()) == [(1, False), (3, False), (4, False)]
-    assert acknowledgements.open_tags() == [2]
+    assert still_open(acknowledgements) == [2]
 
 
 def test_a_tag_is_settled_or_released_once() -> None:
@@ -53,8 +58,8 @@ def test_a_tag_is_settled_or_released_once() -> None:
     assert not acknowledgements.released(99)
 
     assert list(acknowledgements.take()) == [(1, False)]
-    assert acknowledgements.open_tags() == [3]
     assert len(acknowledgements) == 1
+    assert still_open(acknowledgements) == [3]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(1, 5))))
