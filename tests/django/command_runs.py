@@ -1,0 +1,54 @@
+"""``run_subscriber`` called in this process, and handlers that keep what they get."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any
+
+from django.core.management import call_command
+
+from domain_event_broker import DomainEvent
+from domain_event_broker.django import domain_event_handler
+
+
+@dataclass
+class Output:
+    stdout: str
+    stderr: str
+
+
+def run(*names: str, **options: Any) -> Output:
+    """Run the command to its end."""
+    stdout, stderr = StringIO(), StringIO()
+    call_command("run_subscriber", *names, stdout=stdout, stderr=stderr, **options)
+    return Output(stdout.getvalue(), stderr.getvalue())
+
+
+def drain(*names: str, **options: Any) -> Output:
+    return run(*names, drain=True, **options)
+
+
+class Handled:
+    """A handler that keeps what it gets."""
+
+    def __init__(self, *binding_keys: str, name: str, **options: Any) -> None:
+        self.name = name
+        self.events: list[DomainEvent] = []
+        domain_event_handler(*binding_keys, name=name, **options)(self.handle)
+
+    def handle(self, event: DomainEvent) -> None:
+        self.events.append(event)
+
+
+@contextmanager
+def command_in_thread(**options: Any) -> Iterator[threading.Thread]:
+    """The command beside the test; ask it to end by other means."""
+    thread = threading.Thread(target=run, kwargs=options)
+    thread.start()
+    yield thread
+    thread.join(10)
+    assert not thread.is_alive()
