@@ -9,13 +9,13 @@ TYPED := domain_event_broker tests example_project manage.py
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv rabbitmq demo test lint types test-fast test-brokers prepare-brokers \
-	test-matrix clean
+.PHONY: help setup venv rabbitmq postgresql demo test lint types test-fast test-postgresql \
+	test-brokers prepare-brokers test-matrix clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
-setup: venv rabbitmq ## make .venv and see that rabbitmq-server is installed
+setup: venv rabbitmq postgresql ## make .venv and see that RabbitMQ and PostgreSQL are installed
 
 venv:
 	@PYTHON=$(PYTHON) scripts/make-venv
@@ -23,11 +23,15 @@ venv:
 rabbitmq:
 	@scripts/install-rabbitmq
 
-demo: setup ## run the example shop on a RabbitMQ node of its own
+postgresql:
+	@scripts/install-postgresql
+
+demo: venv rabbitmq ## run the example shop on a RabbitMQ node of its own
 	$(BIN)/python -m example_project.demo
 
-test: setup lint types ## every check and test, on the installed RabbitMQ
+test: setup lint types ## every check and test, on the installed RabbitMQ, SQLite and PostgreSQL
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory test-postgresql
 
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -36,8 +40,13 @@ lint: venv ## ruff: rules and format
 types: venv ## mypy --strict
 	$(BIN)/python -m mypy --strict $(TYPED)
 
-test-fast: venv ## the tests that need no RabbitMQ
-	$(BIN)/python -m pytest -m "not broker" $(PYTEST_ARGS)
+test-fast: venv ## the tests that need neither RabbitMQ nor PostgreSQL
+	$(BIN)/python -m pytest -m "not broker and not postgresql" $(PYTEST_ARGS)
+
+# Where PYTEST_ARGS choose none of these tests (pytest's status 5), that is as it should be.
+test-postgresql: venv postgresql ## the tests that use the database, on PostgreSQL
+	$(BIN)/python scripts/run_on_postgresql.py $(BIN)/python -m pytest -m database $(PYTEST_ARGS) \
+		$(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 
 test-brokers: setup prepare-brokers ## the broker tests on RELEASES (installed,4.0,4.3)
 	RABBITMQ_RELEASES=$(RELEASES) $(BIN)/python -m pytest -m broker $(PYTEST_ARGS)
@@ -47,7 +56,7 @@ prepare-brokers: ## make the RabbitMQ releases in RELEASES that are not installe
 		scripts/prepare-rabbitmq-release $$release; \
 	done
 
-test-matrix: venv ## the tests without RabbitMQ on each Python and Django (PAIRS="3.12-6.1")
+test-matrix: venv ## what test-fast runs, on each Python and Django (PAIRS="3.12-6.1")
 	PAIRS="$(PAIRS)" $(BIN)/python scripts/run_matrix.py
 
 clean: ## remove what was made here (not the prepared RabbitMQ releases)

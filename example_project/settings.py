@@ -33,8 +33,10 @@ def database(name: str, default: str) -> dict[str, Any]:
     if config["ENGINE"].endswith("sqlite3"):
         # The web server and the subscriber write at the same time: readers do not block the
         # writer, and who wants to write waits for its turn at the transaction's start.
+        # A commit is not awaited on the disk: it survives the process however that ends. A power
+        # cut may undo the last transactions, but each of them whole: data and events together.
         config["OPTIONS"] = {
-            "init_command": "PRAGMA journal_mode=WAL",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
         }

@@ -30,3 +30,18 @@ apt_install() {
         rm -f "$policy"
     fi
 }
+
+# Stop the service $1, which has the file $2 while it runs, and keep it from starting with the
+# machine. Call it only after the package was missing, so a service of it is one that we started.
+stop_and_disable_service() {
+    if command -v systemctl >/dev/null && systemctl is-active --quiet "$1"; then
+        say "Stopping the service that the package started"
+        systemctl stop "$1"
+    elif [ -e "$2" ]; then
+        say "Stopping the service that the package started"
+        service "$1" stop
+    fi
+    if command -v systemctl >/dev/null; then
+        systemctl disable "$1" >/dev/null 2>&1 || true
+    fi
+}

@@ -1,21 +1,53 @@
-"""Fixtures for every test: a RabbitMQ node per asked-for release, and fresh vhosts on it."""
+"""Fixtures for every test: RabbitMQ and PostgreSQL, and what is fresh for each test on them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from django.db import connections
+from django.test import TransactionTestCase
 
+from tests.support.postgresql import (
+    PostgresqlCluster,
+    PostgresqlNotFound,
+    PostgresqlServer,
+    database_of,
+    postgresql_server,
+)
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.releases import Release, ReleaseNotFound, find_release, requested_releases
 
 PrivateRabbitmq = Callable[..., RabbitmqNode]
+PrivatePostgresql = Callable[[], PostgresqlCluster]
+Server = TypeVar("Server", bound=PostgresqlServer)
+
+# By these, as by its own marker and by Django's test cases, pytest-django knows who wants
+# the project's databases.
+DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark each test that needs a RabbitMQ node, so that `-m "not broker"` leaves it out."""
-    if "rabbitmq_release" in getattr(item, "fixturenames", ()):
+    """Mark each test by what it needs, so that `-m "not broker"` leaves it out.
+
+    `broker` needs RabbitMQ and `postgresql` PostgreSQL, whatever the project's database is.
+    `database` uses that database: such a test runs on each kind that the project works on.
+    """
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if "rabbitmq_release" in fixtures:
         item.add_marker("broker")
+    if "postgresql" in fixtures or "private_postgresql" in fixtures:
+        item.add_marker("postgresql")
+    if uses_database(item, fixtures):
+        item.add_marker("database")
+
+
+def uses_database(item: pytest.Item, fixtures: Set[str]) -> bool:
+    test_case = getattr(item, "cls", None)
+    if test_case is not None and issubclass(test_case, TransactionTestCase):
+        return True
+    return item.get_closest_marker("django_db") is not None or bool(fixtures & DATABASE_FIXTURES)
 
 
 @pytest.fixture(scope="session", params=requested_releases())
@@ -82,6 +114,60 @@ def restartable_rabbitmq(module_rabbitmq: RabbitmqNode) -> RabbitmqNode:
     """
     module_rabbitmq.start()
     return module_rabbitmq
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A running server that all tests share: use `postgresql_url`, and don't stop it."""
+    with made_or_failed(postgresql_server) as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgresqlServer) -> Iterator[str]:
+    """The URL of a fresh, empty database on the shared server, dropped after the test."""
+    url = postgresql.new_database()
+    yield url
+    postgresql.drop_database(database_of(url))
+
+
+@pytest.fixture
+def private_postgresql() -> Iterator[PrivatePostgresql]:
+    """Start clusters for this test alone, to be stopped and killed at will.
+
+    `private_postgresql()` returns a running PostgresqlCluster; every call starts one more.
+    """
+    with ExitStack() as clusters:
+
+        def start() -> PostgresqlCluster:
+            return clusters.enter_context(made_or_failed(PostgresqlCluster))
+
+        yield start
+
+
+def made_or_failed(make: Callable[[], Server]) -> Server:
+    """Return what `make` makes; where there is no PostgreSQL, fail by a sentence."""
+    try:
+        return make()
+    except PostgresqlNotFound as error:
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Keep the test databases of SQLite in files, which threads and processes can share.
+
+    In memory, as they are by default, a thread that writes locks the table for all others at
+    once, and no `timeout` applies. The folder is of this process alone, under pytest-xdist too.
+    """
+    folder = tmp_path_factory.mktemp("databases")
+    for connection in connections.all():
+        if connection.vendor == "sqlite":
+            connection.settings_dict["TEST"]["NAME"] = str(folder / f"{connection.alias}.sqlite3")
 
 
 def vhost_of(url: str) -> str:

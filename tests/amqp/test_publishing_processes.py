@@ -16,6 +16,7 @@ import pytest
 from domain_event_broker import DomainEvent
 from tests.amqp import publishing_process as scenarios
 from tests.amqp.support import PATIENCE_SECONDS
+from tests.support.processes import is_alive
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.raw_amqp import bind_queue, take_all
 from tests.support.waiting import wait_until
@@ -169,11 +170,3 @@ def go_on(process: Process) -> None:
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and is not yet buried does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

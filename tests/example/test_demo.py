@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import children_of, is_alive
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,24 +79,5 @@ def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
 
 def descendants(pid: int) -> set[int]:
     """The children of a process, their children, and so on."""
-    parents = {int(path.parent.name): parent_of(path) for path in Path("/proc").glob("[0-9]*/stat")}
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
-
-
-def parent_of(stat: Path) -> int:
-    """The parent's process id, or 0 if the process has ended meanwhile."""
-    try:
-        return int(stat.read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def is_alive(pid: int) -> bool:
-    """Whether it is there and no zombie that some init has yet to reap."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    found = set(children_of(pid))
+    return found.union(*map(descendants, found))

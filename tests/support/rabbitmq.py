@@ -17,7 +17,7 @@ import pika
 
 from tests.support.management import ManagementApi, Row
 from tests.support.ports import LOOPBACK, free_ports
-from tests.support.processes import ServerProcess, with_system_path
+from tests.support.processes import ServerProcess, tail, with_system_path
 from tests.support.releases import Release
 from tests.support.waiting import wait_until
 
@@ -26,7 +26,6 @@ DEFAULT_VHOST = "/"
 START_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 30
 COMMAND_TIMEOUT_SECONDS = 60
-LOG_TAIL_LINES = 30
 
 # Every port on loopback, statistics fresh within a second or so, and no alarm because
 # the machine's disk happens to be rather full.
@@ -331,7 +330,3 @@ def speaks_amqp(port: int) -> bool:
             return connection.recv(1) == b"\x01"
     except OSError:
         return False
-
-
-def tail(path: Path) -> list[str]:
-    return path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]

@@ -7,10 +7,12 @@ rabbitmq-server in it. A release that is not there fails the tests; it never ski
 
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.support.processes import dying_with_us, is_root
+from tests.support.scratch import scratch_folder
 
 INSTALLED = "installed"
 PACKAGED_SCRIPTS = Path("usr/lib/rabbitmq/bin")
@@ -46,9 +48,7 @@ class Release:
 
     def scratch_folder(self) -> Path:
         """Make a new folder, readable by the broker, that is visible from inside `root`."""
-        parent = self.root / "tmp" if self.is_elsewhere else Path(tempfile.gettempdir())
-        remove_abandoned_folders(parent)
-        return Path(tempfile.mkdtemp(prefix=f"{SCRATCH_PREFIX}{os.getpid()}-", dir=parent))
+        return scratch_folder(SCRATCH_PREFIX, self.root / "tmp" if self.is_elsewhere else None)
 
     def inside(self, path: Path) -> str:
         """Return `path` as the broker's programs see it."""
@@ -62,11 +62,10 @@ class Release:
     def command(self, program: str, *arguments: str) -> list[str]:
         """Return the command that runs `program` of this release as the broker's user.
 
-        It never forks on the way, so its process id is that of `program`, which the
-        kernel kills when the thread that started it ends: even a test run that is killed
-        leaves no broker behind.
+        It never forks on the way, so its process id is that of `program`, which dies with us.
         """
-        return [*self._entry(), *self._demotion(), program, *arguments]
+        user_and_group = self._user_and_group() if is_root() else None
+        return [*self._entry(), *dying_with_us(user_and_group), program, *arguments]
 
     def script(self, name: str) -> str:
         return str(self.scripts / name)
@@ -79,43 +78,12 @@ class Release:
         shell = ["sh", "-c", MOUNT_PROC_THEN_RUN, "sh", str(self.root)]
         return ["unshare", "--mount", "--", *shell, "chroot", str(self.root)]
 
-    def _demotion(self) -> Sequence[str]:
-        if shutil.which("setpriv") is None:
-            return []
-        setpriv = ["setpriv", "--pdeathsig", "KILL"]
-        if not is_root():
-            return [*setpriv, "--"]
-        user, group = self._user_and_group()
-        return [*setpriv, f"--reuid={user}", f"--regid={group}", "--clear-groups", "--"]
-
     def _user_and_group(self) -> tuple[int, int]:
         for line in (self.root / "etc/passwd").read_text().splitlines():
             name, _, user, group, *_ = line.split(":")
             if name == BROKER_USER:
                 return int(user), int(group)
         raise ReleaseNotFound(f"{self.root}/etc/passwd has no user {BROKER_USER}")
-
-
-def remove_abandoned_folders(parent: Path) -> None:
-    """Remove the scratch folders of test runs that were killed, told by their process id."""
-    for folder in parent.glob(f"{SCRATCH_PREFIX}*-*"):
-        process_id = folder.name.removeprefix(SCRATCH_PREFIX).partition("-")[0]
-        if process_id.isdecimal() and not is_alive(int(process_id)):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_alive(process_id: int) -> bool:
-    try:
-        os.kill(process_id, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0
 
 
 def requested_releases(environment: Mapping[str, str] = os.environ) -> list[str]:

@@ -14,9 +14,9 @@ from tests.support.releases import (
     SCRATCH_PREFIX,
     ReleaseNotFound,
     find_release,
-    remove_abandoned_folders,
     requested_releases,
 )
+from tests.support.scratch import remove_abandoned_folders
 from tests.support.waiting import wait_until
 
 
@@ -67,6 +67,6 @@ def test_folders_of_killed_test_runs_are_removed(tmp_path: Path) -> None:
     in_use = tmp_path / f"{SCRATCH_PREFIX}{os.getpid()}-x"
     for folder in (abandoned, in_use):
         (folder / "data").mkdir(parents=True)
-    remove_abandoned_folders(tmp_path)
+    remove_abandoned_folders(tmp_path, SCRATCH_PREFIX)
     assert not abandoned.exists()
     assert in_use.exists()
