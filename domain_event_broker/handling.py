@@ -38,6 +38,10 @@ class Ending(Enum):
     DISCARDED = "discarded"
     #: It came back before its time and waits on; the handler was not called.
     POSTPONED = "postponed"
+    #: A copy of what took effect before; the handler was not called.
+    DUPLICATE = "duplicate"
+    #: It was given back, since it could not be handled now through no fault of its own.
+    RELEASED = "released"
 
 
 class Reason(Enum):
@@ -47,6 +51,14 @@ class Reason(Enum):
     RETRIES_EXHAUSTED = "retries-exhausted"
     UNREADABLE = "unreadable"
     CRASHED = "crashed"
+
+
+class AlreadyHandled(Exception):
+    """What surrounds a handler raises this for an event that took effect before."""
+
+
+class NotNow(Exception):
+    """What surrounds a handler raises this to have the event delivered again, uncounted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,12 @@ class Registration:
         try:
             with handling(identity, delivery.message.correlation_id or identity):
                 self.handler(event)
+        except AlreadyHandled:
+            consumer.ack(delivery)
+            return self._report(delivery, Ending.DUPLICATE)
+        except NotNow:
+            consumer.release(delivery)
+            return self._report(delivery, Ending.RELEASED)
         except Retry as error:
             return self._retry(identity, error, delivery, consumer)
         except BaseException as error:  # a handler that calls sys.exit() must not end the consumer

@@ -129,10 +129,11 @@ def send(messages: Sequence[Message], settings: Settings) -> list[PublishResult]
         if pending:
             time.sleep(pause)
             attempt += 1
-    return [_judge(*pair, settings) for pair in zip(messages, results, strict=True)]
+    return [judge(*pair, settings) for pair in zip(messages, results, strict=True)]
 
 
-def _judge(message: Message, result: PublishResult, settings: Settings) -> PublishResult:
+def judge(message: Message, result: PublishResult, settings: Settings) -> PublishResult:
+    """A transport's result with the error that it means under `settings`, if it means one."""
     if result.outcome is Outcome.UNROUTABLE:
         return PublishResult(Outcome.UNROUTABLE, _unroutable(message, settings))
     if result.outcome is Outcome.CONFIRMED or result.error is not None:

@@ -34,6 +34,8 @@ EXCHANGE_TYPES = ("topic", "direct", "fanout", "headers")
 #: The longest TTL of a delay queue, 100 ms doubled 24 times, makes the longest derived name.
 _LONGEST_SUFFIX = delay_queue("", 100 << 24)
 _MAX_SECONDS = 30 * 24 * 3600
+#: A lease bounds how long the rows of a dead process wait for the next one.
+MIN_LEASE_SECONDS, MAX_LEASE_SECONDS = 0.5, 15.0
 # AMQP's heartbeat is an unsigned 16-bit number of seconds.
 _MAX_HEARTBEAT_SECONDS = 65_535
 # AMQP's prefetch count is an unsigned 16-bit number; quorum queues are happiest far below it.
@@ -62,6 +64,8 @@ class Settings:
     crash_attempts: int = 5
     max_event_bytes: int = 1024 * 1024
     unroutable: str = "log"
+    outbox: bool = True
+    lease_seconds: float = 15.0
 
     def __post_init__(self) -> None:
         _check_url(self.url)
@@ -79,6 +83,8 @@ class Settings:
         _check_integer("PREFETCH", self.prefetch, 1, _MAX_PREFETCH)
         _check_integer("CRASH_ATTEMPTS", self.crash_attempts, 1, 500)
         _check_integer("MAX_EVENT_BYTES", self.max_event_bytes, 1, 128 * 1024 * 1024)
+        _check_boolean("OUTBOX", self.outbox)
+        _check_lease(self.lease_seconds)
         if self.max_reconnect_delay_seconds < self.reconnect_delay_seconds:
             raise SettingsError("MAX_RECONNECT_DELAY must not be less than RECONNECT_DELAY.")
 
@@ -236,6 +242,23 @@ def _check_name(key: str, value: object, *, optional: bool = False) -> None:
 def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise SettingsError(f"{key} must be one of {', '.join(choices)}, not {shown(value)}.")
+
+
+def _check_boolean(key: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise SettingsError(f"{key} must be True or False, not {shown(value)}.")
+
+
+def _check_lease(value: object) -> None:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not MIN_LEASE_SECONDS <= value <= MAX_LEASE_SECONDS  # NaN is not, either
+    ):
+        raise SettingsError(
+            f"LEASE must be a number of seconds from {MIN_LEASE_SECONDS:g} to "
+            f"{MAX_LEASE_SECONDS:g}, not {shown(value)}."
+        )
 
 
 def _check_number(key: str, value: object, *, above: float) -> None:

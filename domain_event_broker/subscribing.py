@@ -26,6 +26,8 @@ _DRAIN_POLL_SECONDS = 0.05
 # Once the queues looked empty, receive and look again: a delivery may have been on its way.
 _DRAIN_LOOKS = 2
 _FLUSH_SECONDS = 5.0
+# Endings that call no handler.
+_UNCOUNTED = (Ending.POSTPONED, Ending.DUPLICATE, Ending.RELEASED)
 
 
 class Subscriber:
@@ -39,6 +41,7 @@ class Subscriber:
     :param exchange: another exchange than that of the settings.
     :param exchange_type: its type.
     :param on_report: called in the worker thread with a `Report` of each delivery that ended.
+    :param on_worker_end: called in the worker thread when it ends, to give up what is its own.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class Subscriber:
         exchange_type: str | None = None,
         *,
         on_report: Callable[[Report], None] | None = None,
+        on_worker_end: Callable[[], None] | None = None,
     ) -> None:
         self.settings = resolve_with_exchange(connection_settings, exchange, exchange_type)
         self._on_report = on_report
+        self._on_worker_end = on_worker_end
         self._registrations: dict[str, Registration] = {}
         self._consumer: Consumer | None = None
         # SimpleQueue.put is reentrant, so that a signal handler may stop us; an Event is not.
@@ -145,6 +150,7 @@ class Subscriber:
                 self._open(self.settings),
                 self._registrations,
                 self._report,
+                self._on_worker_end or (lambda: None),
                 lambda: self._is_stopping,
                 self._wake,
                 drain,
@@ -236,6 +242,7 @@ class _Worker(threading.Thread):
         consumer: Consumer,
         registrations: dict[str, Registration],
         on_report: Callable[[Report], None],
+        on_end: Callable[[], None],
         is_asked_to_stop: Callable[[], bool],
         finished: SimpleQueue[None],
         drain: bool,
@@ -248,6 +255,7 @@ class _Worker(threading.Thread):
         self.consumer = consumer
         self._registrations = registrations
         self._on_report = on_report
+        self._on_end = on_end
         self._is_asked_to_stop = is_asked_to_stop
         self._finished = finished
         self._drain = drain
@@ -266,6 +274,7 @@ class _Worker(threading.Thread):
         except BaseException as error:  # reaches the caller of start_consuming
             self.error = error
         finally:
+            self._on_end()
             self.is_finished = True
             self._finished.put(None)
 
@@ -280,7 +289,7 @@ class _Worker(threading.Thread):
             self._empty_looks = 0
             registration = self._registrations[delivery.subscription.name]
             report = registration.process(delivery, self.consumer)
-            self._events += int(report.ending is not Ending.POSTPONED)
+            self._events += int(report.ending not in _UNCOUNTED)
             self._on_report(report)
         elif self._drain:
             self._empty_looks = self._empty_looks + 1 if self._nothing_waits() else 0

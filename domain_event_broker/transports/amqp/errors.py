@@ -8,6 +8,7 @@ from ...errors import (
     AccessRefused,
     BrokerUnavailable,
     DomainEventBrokerError,
+    EventTooLarge,
     TopologyMismatch,
     TransportClosed,
 )
@@ -74,6 +75,8 @@ def _translate_channel_closure(
             f"{error.reply_text}. It is never changed or deleted from here: remove it by hand "
             f"once it is empty, choose another name, or (for a queue of a 3.x service) {as_in_3x}."
         )
+    if error.reply_code == PRECONDITION_FAILED and "message size" in error.reply_text:
+        return EventTooLarge(f"{where} takes no message of that size: {error.reply_text}")
     return BrokerUnavailable(f"{where} closed the channel: {error.reply_code} {error.reply_text}")
 
 

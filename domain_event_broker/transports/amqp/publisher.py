@@ -14,8 +14,10 @@ import pika.spec
 from pika.channel import Channel
 
 from ...errors import (
+    BrokerUnavailable,
     ConfigurationError,
     DomainEventBrokerError,
+    EventError,
     PublishRefused,
     PublishUnconfirmed,
 )
@@ -259,6 +261,8 @@ class Publisher:
         self._is_ready = False
         for pending in unconfirmed.values():
             pending.end(PublishResult(Outcome.UNKNOWN, _in_doubt(error)))
+        if isinstance(error, EventError):
+            error = BrokerUnavailable("The channel closed over another event; this was not sent.")
         for pending in waiting:
             pending.end(PublishResult(Outcome.UNKNOWN, error))
 
