@@ -11,8 +11,10 @@ from . import conf
 
 class DomainEventsConfig(AppConfig):
     name = "domain_event_broker.django"
+    #: Permanent: the tables are named after it.
     label = "domain_event_broker"
     verbose_name = "Domain event broker"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Connect the core with the project; nothing is parsed, and nothing connects to a broker.

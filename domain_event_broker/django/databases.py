@@ -1,0 +1,132 @@
+"""Which databases the app's tables are in, and whether one is there."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+    router,
+)
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Model
+from django.db.utils import Error as DatabaseError
+
+from ..errors import BrokerUnavailable, ConfigurationError, DomainEventBrokerError
+from .dialects import check_supported, is_supported
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+# What is tried again when SQLite is locked waits so long between attempts.
+_LOCKED_PAUSE_SECONDS = 0.02
+
+
+class MissingTables(ConfigurationError):
+    """The app's tables are not in the database; also where only some are."""
+
+
+def aliases_with(model: type[Model]) -> list[str]:
+    """The databases that migrations may have put the table of `model` into."""
+    return [
+        alias
+        for alias in connections
+        if is_supported(connections[alias]) and router.allow_migrate_model(alias, model)
+    ]
+
+
+def check_tables(alias: str, *models: type[Model]) -> None:
+    """Raise `MissingTables` or `UnsupportedDatabase`; `BrokerUnavailable` where it is away.
+
+    Asks the database.
+    """
+    connection = connections[alias]
+    check_supported(connection)
+    try:
+        with connection.cursor() as cursor:
+            there = set(connection.introspection.table_names(cursor))
+    except DatabaseError as error:
+        connection.close()
+        raise translate(error, alias) from error
+    missing = sorted({model._meta.db_table for model in models} - there)
+    if missing:
+        which = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+        raise MissingTables(
+            f"The database {alias!r} has no table {', '.join(missing)}; run "
+            f"`python manage.py migrate{which}` (where database routers must allow it)."
+        )
+
+
+def translate(error: DatabaseError, alias: str) -> DomainEventBrokerError:
+    """Our error for one of the database's, with it as its ``__cause__``."""
+    translated: DomainEventBrokerError
+    if is_missing_table(error):
+        translated = MissingTables(
+            f"A table of domain_event_broker is missing in the database {alias!r}: {_line(error)}; "
+            "run `python manage.py migrate`."
+        )
+    else:
+        translated = BrokerUnavailable(f"The database {alias!r}: {_line(error)}")
+    translated.__cause__ = error
+    return translated
+
+
+def is_missing_table(error: DatabaseError) -> bool:
+    # PostgreSQL says ProgrammingError, SQLite OperationalError.
+    text = str(error)
+    is_missing = "does not exist" in text or "no such table" in text
+    return is_missing and isinstance(error, ProgrammingError | OperationalError)
+
+
+def is_locked(error: DatabaseError) -> bool:
+    """Whether another connection writes to the SQLite database, for longer than was waited."""
+    return isinstance(error, OperationalError) and "is locked" in str(error)
+
+
+def waiting_out_locks(work: Callable[[], T], timeout_seconds: float) -> T:
+    """What `work` returns; called again while SQLite says that the database is locked.
+
+    For work that is a transaction of its own. In one that began with a read, SQLite says so at
+    once and does not wait as it is told to.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return work()
+        except OperationalError as error:
+            if not is_locked(error) or time.monotonic() >= deadline:
+                raise
+        time.sleep(_LOCKED_PAUSE_SECONDS)
+
+
+def lost_connections() -> list[BaseDatabaseWrapper]:
+    """The connections of this thread that broke: their databases may be away."""
+    return [each for each in connections.all(initialized_only=True) if _is_lost(each)]
+
+
+def _is_lost(connection: BaseDatabaseWrapper) -> bool:
+    if not connection.errors_occurred:
+        return False
+    return connection.connection is None or not connection.is_usable()
+
+
+def is_there(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the database can be reached, now, on a new connection if it takes one."""
+    try:
+        connection.close()
+        connection.ensure_connection()
+    except (OperationalError, InterfaceError):
+        return False
+    return True
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

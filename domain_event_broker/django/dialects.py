@@ -1,0 +1,92 @@
+"""What PostgreSQL and SQLite say differently, for the statements that the ORM cannot say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import DateTimeField, Expression
+from django.db.models.sql.compiler import SQLCompiler
+
+from ..errors import ConfigurationError
+
+#: A piece of SQL and its parameters.
+Sql = tuple[str, tuple[Any, ...]]
+
+_SQLITE_FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
+
+
+class UnsupportedDatabase(ConfigurationError):
+    """The database's kind is none that outbox, inbox and database transport run on."""
+
+
+class FromNow(Expression):
+    """The database's own time, so many seconds from now."""
+
+    output_field = DateTimeField()
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def sql(self, connection: BaseDatabaseWrapper) -> Sql:
+        if connection.vendor == "postgresql":
+            if not self.seconds:
+                return "STATEMENT_TIMESTAMP()", ()
+            return "STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'", (self.seconds,)
+        if connection.vendor == "sqlite":
+            if not self.seconds:
+                return f"STRFTIME({_SQLITE_FORMAT}, 'now')", ()
+            return f"STRFTIME({_SQLITE_FORMAT}, 'now', %s)", (f"{self.seconds:+.3f} seconds",)
+        raise unsupported(connection)
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        return self.sql(connection)
+
+
+def seconds_until(column: str, connection: BaseDatabaseWrapper) -> str:
+    """SQL for how many seconds from now the time in `column` is."""
+    now, _ = FromNow().sql(connection)
+    if connection.vendor == "postgresql":
+        return f"EXTRACT(EPOCH FROM {column} - {now})::float8"
+    return f"(JULIANDAY({column}) - JULIANDAY('now')) * 86400.0"
+
+
+def skip_locked(connection: BaseDatabaseWrapper) -> str:
+    """How a SELECT takes only what nobody else is claiming; SQLite has one writer at a time."""
+    return " FOR UPDATE SKIP LOCKED" if connection.vendor == "postgresql" else ""
+
+
+def chosen_by(subquery: str, connection: BaseDatabaseWrapper) -> str:
+    """SQL that holds for rows whose ``id`` `subquery` selects.
+
+    On PostgreSQL as an array, which is evaluated once: as a joined subquery, one with a LIMIT may
+    be evaluated again and lock more rows than it says.
+    """
+    if connection.vendor == "postgresql":
+        return f"id = ANY(ARRAY({subquery}))"
+    return f"id IN ({subquery})"
+
+
+def is_supported(connection: BaseDatabaseWrapper) -> bool:
+    """Whether outbox, inbox and database transport run on it; connects to nothing."""
+    return connection.vendor in ("postgresql", "sqlite")
+
+
+def check_supported(connection: BaseDatabaseWrapper) -> None:
+    """Raise `UnsupportedDatabase` unless it is."""
+    if not is_supported(connection):
+        raise unsupported(connection)
+
+
+def unsupported(connection: BaseDatabaseWrapper) -> UnsupportedDatabase:
+    if connection.vendor == "unknown":
+        return UnsupportedDatabase(
+            "DATABASES names no database; outbox, inbox and database transport need one. Set "
+            "OUTBOX to False, and declare handlers with inbox=False."
+        )
+    return UnsupportedDatabase(
+        f"The database {connection.alias!r} is of the kind {connection.vendor!r}; outbox, inbox "
+        "and database transport run on PostgreSQL and SQLite. Set OUTBOX to False and declare "
+        "handlers with inbox=False, or name another database with using=."
+    )

@@ -1,0 +1,237 @@
+"""What is done with stored messages, each as one named step that the current lease guards.
+
+A holder is known by its token. It can renew, settle and give back only what it still holds: once a
+lease ran out and somebody else claimed the row, the steps of the late holder change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple, Self
+
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
+
+from ..messages import Message
+from .dialects import FromNow, chosen_by, seconds_until, skip_locked
+from .stored import to_columns, to_message
+
+#: Rows in one INSERT: below the number of parameters that any SQLite takes.
+ROWS_PER_STATEMENT = 500
+
+
+class OutboxRow(NamedTuple):
+    """A claimed row of the outbox."""
+
+    id: int
+    message: Message
+    attempts: int
+
+
+class QueuedRow(NamedTuple):
+    """A claimed row of a queue."""
+
+    id: int
+    message: Message
+    crashes: int
+
+
+class StoredMessageQuerySet(models.QuerySet[Any]):
+    """The steps that rows with a lease share. `using(alias)` says in which database."""
+
+    def held_by(self, token: str, ids: Collection[int]) -> Self:
+        return self.filter(pk__in=ids, lease_token=token)
+
+    def renew(self, lease_seconds: float) -> int:
+        """Have the leases end so many seconds from now; return how many there were."""
+        return self.update(due_at=FromNow(lease_seconds))
+
+    def give_back(self, delay_seconds: float = 0.0) -> int:
+        """End the leases, to be claimed again at once or after the delay."""
+        return self.update(due_at=FromNow(delay_seconds), lease_token="")
+
+    def settle(self) -> int:
+        """It is done: delete the rows; return how many there were."""
+        return self.delete()[0]
+
+    @property
+    def _connection(self) -> BaseDatabaseWrapper:
+        return connections[self.db]
+
+    def _column(self, field: str) -> str:
+        return self._connection.ops.quote_name(self.model._meta.get_field(field).column)
+
+    @property
+    def _table(self) -> str:
+        return self._connection.ops.quote_name(self.model._meta.db_table)
+
+    def _insert(
+        self, fields: Sequence[str], expressions: str, rows: Sequence[Sequence[Any]]
+    ) -> list[int]:
+        """Insert `rows`, the values of `fields` that `expressions` has a ``%s`` for."""
+        columns = ", ".join(map(self._column, fields))
+        ids: list[int] = []
+        with self._connection.cursor() as cursor:
+            for start in range(0, len(rows), ROWS_PER_STATEMENT):
+                chunk = rows[start : start + ROWS_PER_STATEMENT]
+                values = ", ".join([expressions] * len(chunk))
+                cursor.execute(
+                    f"INSERT INTO {self._table} ({columns}) VALUES {values} RETURNING id",
+                    [value for row in chunk for value in row],
+                )
+                ids += sorted(row_id for (row_id,) in cursor.fetchall())
+        return ids
+
+    def _claim(
+        self,
+        chosen: str,
+        parameters: Sequence[Any],
+        returning: str,
+        token: str,
+        lease_seconds: float,
+        also: str = "",
+    ) -> list[tuple[Any, ...]]:
+        """Lease the rows that the subquery `chosen` selects; return some columns of each."""
+        connection = self._connection
+        due_at, lease = FromNow(lease_seconds).sql(connection)
+        names = (self._column(name) for name in ("id", "body", "properties", returning))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {self._table} SET {also}due_at = {due_at}, lease_token = %s "
+                f"WHERE {chosen_by(chosen, connection)} RETURNING {', '.join(names)}",
+                [*lease, token, *parameters],
+            )
+            return sorted(cursor.fetchall(), key=lambda row: row[0])
+
+
+class OutboxQuerySet(StoredMessageQuerySet):
+    """Rows of the outbox."""
+
+    def write(self, messages: Sequence[Message], token: str, lease_seconds: float) -> list[int]:
+        """Store `messages`, leased to `token`, as part of the current transaction.
+
+        Return their ids, in order. Outside a transaction up to 500 are stored in one statement,
+        together or not at all; for more, open one.
+        """
+        due_at, lease = FromNow(lease_seconds).sql(self._connection)
+        return self._insert(
+            ("event_id", "routing_key", "body", "properties", "due_at", "lease_token"),
+            f"(%s, %s, %s, %s, {due_at}, %s)",
+            [(*to_columns(message), *lease, token) for message in messages],
+        )
+
+    def claim(self, limit: int, token: str, lease_seconds: float) -> list[OutboxRow]:
+        """Lease up to `limit` rows that are due, the longest due first; return them by id."""
+        now, _ = FromNow().sql(self._connection)
+        rows = self._claim(
+            f"SELECT id FROM {self._table} WHERE due_at <= {now} ORDER BY due_at, id LIMIT %s"
+            f"{skip_locked(self._connection)}",
+            [limit],
+            "attempts",
+            token,
+            lease_seconds,
+        )
+        return [
+            OutboxRow(row_id, to_message(body, properties), attempts)
+            for row_id, body, properties, attempts in rows
+        ]
+
+    def postpone(self, delay_seconds: float, error: str) -> int:
+        """Note a failed attempt; the next one is after the delay."""
+        return self.update(
+            due_at=FromNow(delay_seconds), lease_token="", attempts=F("attempts") + 1, error=error
+        )
+
+    def park(self, error: str) -> int:
+        """Send no more, until somebody says `unpark`."""
+        return self.update(due_at=None, lease_token="", attempts=F("attempts") + 1, error=error)
+
+    def parked(self) -> Self:
+        return self.filter(due_at=None)
+
+    def unpark(self) -> int:
+        return self.parked().update(due_at=FromNow(), attempts=0)
+
+    def leased(self) -> Self:
+        """Rows that somebody may be sending."""
+        return self.filter(due_at__gt=FromNow()).exclude(lease_token="")
+
+
+class QueuedMessageQuerySet(StoredMessageQuerySet):
+    """Rows of the database transport's queues."""
+
+    def enqueue(self, rows: Sequence[tuple[int, Message]]) -> None:
+        """Put each message into the queue with that id, as part of the current transaction."""
+        now, _ = FromNow().sql(self._connection)
+        self._insert(
+            ("event_id", "routing_key", "body", "properties", "queue", "due_at"),
+            f"(%s, %s, %s, %s, %s, {now})",
+            [(*to_columns(message), queue_id) for queue_id, message in rows],
+        )
+
+    def claim(self, queue_id: int, limit: int, token: str, lease_seconds: float) -> list[QueuedRow]:
+        """Lease up to `limit` messages of a queue that are due, the longest due first.
+
+        Whose lease ran out unsettled counts a crash, and is *suspect*: its handler may have ended
+        the process. Suspects are claimed alone, so that a poison takes no neighbour with it.
+        """
+        now, _ = FromNow().sql(self._connection)
+        due = (
+            f"SELECT id, due_at, CASE WHEN lease_token <> '' OR crashes > 0 THEN 1 ELSE 0 END "
+            f"AS suspect FROM {self._table} WHERE queue_id = %s AND due_at <= {now} "
+            f"ORDER BY due_at, id LIMIT %s{skip_locked(self._connection)}"
+        )
+        ranked = (
+            "SELECT id, SUM(suspect) OVER (ORDER BY due_at, id) AS suspects, "
+            f"ROW_NUMBER() OVER (ORDER BY due_at, id) AS place FROM ({due}) AS due"
+        )
+        rows = self._claim(
+            f"SELECT id FROM ({ranked}) AS ranked WHERE suspects = 0 OR place = 1",
+            [queue_id, limit],
+            "crashes",
+            token,
+            lease_seconds,
+            also="crashes = crashes + CASE WHEN lease_token = '' THEN 0 ELSE 1 END, ",
+        )
+        return [
+            QueuedRow(row_id, to_message(body, properties), crashes)
+            for row_id, body, properties, crashes in rows
+        ]
+
+    def move(self, queue_id: int, message: Message, delay_seconds: float = 0.0) -> int:
+        """Replace the row's message, to be due in `queue_id` after the delay, as if it were new."""
+        columns = to_columns(message)
+        return self.update(
+            queue=queue_id,
+            body=columns.body,
+            properties=columns.properties,
+            due_at=FromNow(delay_seconds),
+            lease_token="",
+            crashes=0,
+        )
+
+    def due(self) -> Self:
+        return self.filter(due_at__lte=FromNow())
+
+    def seconds_until_due(self, queue_ids: Collection[int]) -> dict[int, float]:
+        """For each of these queues that holds anything: when the first of it is due.
+
+        Zero or less for what is due already.
+        """
+        if not queue_ids:
+            return {}
+        connection = self._connection
+        queues = connection.ops.quote_name(
+            self.model._meta.get_field("queue").related_model._meta.db_table
+        )
+        first = f"(SELECT MIN(due_at) FROM {self._table} WHERE queue_id = queue.id)"
+        marks = ", ".join(["%s"] * len(queue_ids))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT id, {seconds_until('first', connection)} FROM "
+                f"(SELECT id, {first} AS first FROM {queues} AS queue WHERE id IN ({marks})) "
+                "AS queues WHERE first IS NOT NULL",
+                list(queue_ids),
+            )
+            return dict(cursor.fetchall())

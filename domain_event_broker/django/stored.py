@@ -1,0 +1,105 @@
+"""Between a `Message` and the columns that keep it.
+
+`properties` is JSON in ASCII, so that no database stumbles over a NUL or another encoding. What
+JSON has no type for stands in a one-key object: headers of others may hold anything.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+from ..messages import Message
+from ..names import MAX_KEY_BYTES
+
+_FIELDS = (
+    "routing_key",
+    "message_id",
+    "timestamp",
+    "content_type",
+    "content_encoding",
+    "correlation_id",
+    "app_id",
+    "type",
+    "reply_to",
+    "priority",
+)
+_BYTES, _TIME, _DECIMAL, _TABLE = "$bytes", "$time", "$decimal", "$table"
+
+
+class Columns(NamedTuple):
+    """The values of `StoredMessage`, in its order."""
+
+    event_id: str
+    routing_key: str
+    body: bytes
+    properties: str
+
+
+def to_columns(message: Message) -> Columns:
+    fields: dict[str, Any] = {
+        name: value for name in _FIELDS if (value := getattr(message, name)) is not None
+    }
+    if message.headers:
+        fields["headers"] = {_text(key): _pack(value) for key, value in message.headers.items()}
+    return Columns(
+        event_id=_for_people(message.message_id or ""),
+        routing_key=_for_people(message.routing_key),
+        body=message.body,
+        properties=_ENCODER.encode(fields),
+    )
+
+
+def to_message(body: bytes | memoryview, properties: str) -> Message:
+    fields = json.loads(properties)
+    headers = {key: _unpack(value) for key, value in fields.pop("headers", {}).items()}
+    return Message(body=bytes(body), headers=headers, **fields)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
+
+
+def _pack(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray):
+        return {_BYTES: b64encode(value).decode("ascii")}
+    if isinstance(value, datetime):
+        return {_TIME: value.isoformat()}
+    if isinstance(value, Decimal):
+        return {_DECIMAL: str(value)}
+    if isinstance(value, dict):
+        return {_TABLE: {_text(key): _pack(inner) for key, inner in value.items()}}
+    if isinstance(value, list | tuple):
+        return [_pack(inner) for inner in value]
+    return value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpack(inner) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, inner),) = value.items()
+    if kind == _TABLE:
+        return {key: _unpack(each) for key, each in inner.items()}
+    return _SCALARS[kind](inner)
+
+
+_SCALARS: dict[str, Callable[[Any], Any]] = {
+    _BYTES: b64decode,
+    _TIME: datetime.fromisoformat,
+    _DECIMAL: Decimal,
+}
+
+
+def _text(key: str | bytes) -> str:
+    return key if isinstance(key, str) else key.decode("utf-8", "backslashreplace")
+
+
+def _for_people(text: str) -> str:
+    # PostgreSQL's text holds no NUL, and no surrogate.
+    shown = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+    return shown[:MAX_KEY_BYTES]
