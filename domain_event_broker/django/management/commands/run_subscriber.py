@@ -12,7 +12,7 @@ from ...console import Console, showing_warnings
 from ...registry import registry
 from ...running import HandlerRun, Limits
 from ...selecting import choose_handlers
-from ...signals import stopping_on_signals
+from ...stopping import stopping_on_signals
 from ..arguments import add_handlers, count, seconds
 
 DEFAULT_SHUTDOWN_TIMEOUT_SECONDS = 30.0

@@ -1,0 +1,297 @@
+"""The background publisher: sends events once their transaction has committed.
+
+One thread a process. Commit hooks hand it what they wrote to the outbox and go on at once. It is no
+more than a shortcut: what it does not send, for whatever reason, is in the outbox, and the relay's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from django.db import connections
+from django.db.utils import Error as DatabaseError
+
+from ..errors import DomainEventBrokerError
+from ..settings import Settings
+from .leases import ProcessToken
+from .querysets import OutboxRow
+from .relaying import Relay
+from .sending import RowSender, outbox
+
+log = logging.getLogger(__name__)
+
+# Events that wait for the thread; what comes beyond is left to the relay.
+_MAX_WAITING = 10_000
+_BATCH = 500
+# Sends follow each other no closer than this: what comes meanwhile goes together.
+_COALESCE_SECONDS = 0.005
+# Rows of confirmed events are deleted together: from so many on, or after so long.
+_SETTLE_ROWS = 500
+_SETTLE_SECONDS = 0.1
+_SETTLE_AGAIN_SECONDS = 1.0
+# What a process that died has left behind is looked for soon after the first event, and then
+# every minute.
+_FIRST_SWEEP_SECONDS = 1.0
+_SWEEP_SECONDS = 60.0
+# An idle thread keeps its database connections no longer than this.
+_IDLE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An event that was committed to the outbox of `alias`."""
+
+    row: OutboxRow
+    alias: str
+    settings: Settings
+    #: By `time.monotonic`, when the lease of its row ends.
+    leased_until: float
+
+
+class BackgroundPublisher:
+    """Sends what is handed over, in that order. `hand_over` may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self._waiting: deque[Committed] = deque()
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._is_working = False
+        self._is_closing = False
+        self._exit_seconds = 0.0
+
+    def hand_over(self, events: Sequence[Committed]) -> None:
+        """Have committed events sent soon. Returns at once, and raises nothing."""
+        with self._changed:
+            room = _MAX_WAITING - len(self._waiting)
+            if room < len(events):
+                log.debug("%d events are left to the relay.", len(events) - max(room, 0))
+            self._waiting.extend(events[: max(room, 0)])
+            self._exit_seconds = events[-1].settings.publish_timeout_seconds if events else 0.0
+            if self._thread is None and not self._is_closing:
+                self._start()
+            self._changed.notify()
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until all that was handed over is sent, or left to the relay; tell whether it is."""
+        with self._changed:
+            return self._changed.wait_for(self._is_done, timeout_seconds)
+
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Send what was handed over, as far as there is time; then end the thread.
+
+        By default there is as much time as one publish may take.
+        """
+        if self._thread is None or self._thread is threading.current_thread():
+            return
+        if timeout_seconds is None:
+            timeout_seconds = self._exit_seconds
+        self.flush(timeout_seconds)
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout_seconds)
+        with self._changed:
+            self._is_closing = False  # for whoever publishes still later
+
+    def _is_done(self) -> bool:
+        return self._thread is None or not (self._waiting or self._is_working)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="domain-event-broker outbox", daemon=True)
+        try:
+            thread.start()
+            self._thread = thread
+        except RuntimeError:  # no threads any more, at the interpreter's end: the relay sends them
+            self._waiting.clear()
+
+    # In the thread
+
+    def _run(self) -> None:
+        shift = _Shift()
+        try:
+            while (events := self._next(shift)) is not None:
+                shift.work(events)
+        except BaseException:
+            log.exception("The background publisher ends; the relay sends what is left.")
+        finally:
+            shift.end()
+            with self._changed:
+                self._thread = None
+                self._is_working = False
+                self._waiting.clear()
+                self._changed.notify_all()
+
+    def _next(self, shift: _Shift) -> list[Committed] | None:
+        """What is there to send, once there is or the shift has something else to do.
+
+        ``None`` at the end.
+        """
+        with self._changed:
+            self._is_working = shift.has_unsettled
+            self._changed.notify_all()
+            self._changed.wait_for(
+                lambda: self._waiting or self._is_closing, shift.seconds_until_due()
+            )
+            if self._is_closing and not self._waiting:
+                return None
+            self._is_working = True
+        if self._waiting:
+            shift.coalesce()
+        count = min(len(self._waiting), _BATCH)
+        return [self._waiting.popleft() for _ in range(count)]
+
+
+class _Shift:
+    """What the thread knows: what to delete, whether the broker is away, when to sweep."""
+
+    def __init__(self) -> None:
+        self._token = str(token)
+        self._sender: RowSender | None = None
+        self._relay: Relay | None = None
+        self._unsettled: dict[str, list[int]] = {}
+        self._failures = 0
+        self._last_send = self._last_work = time.monotonic()
+        self._settle_at = self._sweep_at = math.inf
+        self._is_idle = True
+
+    @property
+    def has_unsettled(self) -> bool:
+        return bool(self._unsettled)
+
+    def seconds_until_due(self) -> float:
+        """How long there is nothing to do unless something is handed over."""
+        idle_at = math.inf if self._is_idle else self._last_work + _IDLE_SECONDS
+        due_at = min(self._settle_at, self._sweep_at, idle_at)
+        return min(max(due_at - time.monotonic(), 0.0), _SWEEP_SECONDS)
+
+    def coalesce(self) -> None:
+        """Wait for company, if the last send was only just now."""
+        pause_seconds = self._last_send + _COALESCE_SECONDS - time.monotonic()
+        if pause_seconds > 0:
+            time.sleep(pause_seconds)
+
+    def work(self, events: Sequence[Committed]) -> None:
+        """Send `events`, and do what else is due."""
+        try:
+            for (alias, _), group in groupby(events, key=lambda e: (e.alias, e.settings)):
+                self._send(list(group), alias)
+            now = time.monotonic()
+            if now >= self._settle_at:
+                self._settle()
+            if now >= self._sweep_at:
+                self._sweep()
+        except (DatabaseError, DomainEventBrokerError) as error:
+            self._fail(error)
+        self._rest(bool(events))
+
+    def end(self) -> None:
+        try:
+            self._settle()
+        except DatabaseError as error:
+            log.warning("Events that were sent may be sent twice: %s", error)
+        finally:
+            for part in (self._sender, self._relay):
+                if part is not None:
+                    part.close()
+            connections.close_all()
+
+    def _send(self, events: Sequence[Committed], alias: str) -> None:
+        if self._failures:
+            return  # the sweep that finds the broker again sends them, too
+        sender = self._sender_for(events[0].settings)
+        rows = self._held(events, alias)
+        if not rows:
+            return
+        sent = sender.send(rows, alias)
+        self._last_send = time.monotonic()
+        if sent.ids:
+            self._unsettled.setdefault(alias, []).extend(sent.ids)
+            self._settle_at = min(self._settle_at, self._last_send + _SETTLE_SECONDS)
+            if self._sweep_at == math.inf:
+                self._sweep_at = self._last_send + _FIRST_SWEEP_SECONDS
+        if any(len(ids) >= _SETTLE_ROWS for ids in self._unsettled.values()):
+            self._settle_at = self._last_send
+        if sent.outage is not None:
+            self._fail(sent.outage)
+
+    def _held(self, events: Sequence[Committed], alias: str) -> list[OutboxRow]:
+        """The rows whose leases are ours long enough; those that end soon are renewed."""
+        settings = events[0].settings
+        enough_until = time.monotonic() + settings.publish_timeout_seconds
+        ending = [event.row.id for event in events if event.leased_until < enough_until]
+        if not ending:
+            return [event.row for event in events]
+        held = outbox(alias).held_by(self._token, ending)
+        renewed = held.renew(settings.lease_seconds)
+        lost = set(ending) - set(held.values_list("pk", flat=True) if renewed else ())
+        return [event.row for event in events if event.row.id not in lost]
+
+    def _settle(self) -> None:
+        # Kept where the database is away: while the leases last, the rows can still be deleted.
+        self._settle_at = time.monotonic() + _SETTLE_AGAIN_SECONDS
+        for alias, ids in list(self._unsettled.items()):
+            if self._sender is not None:
+                self._sender.settle(ids, alias)
+            del self._unsettled[alias]
+        self._settle_at = math.inf
+
+    def _sweep(self) -> None:
+        if self._sender is None:
+            return
+        if self._relay is None:
+            self._relay = Relay(self._sender.settings)
+        outage = self._relay.sweep_or_log().outage
+        if outage is None:
+            self._failures = 0
+            self._sweep_at = time.monotonic() + _SWEEP_SECONDS
+        else:
+            self._fail(outage)
+
+    def _fail(self, error: Exception) -> None:
+        """The broker, or the database, is away: leave everything to the sweeps until one works."""
+        self._failures += 1
+        log.info("Committed events wait in the outbox: %s", error)
+        if self._sender is not None:
+            if self._relay is None:
+                self._relay = Relay(self._sender.settings)
+            self._sweep_at = time.monotonic() + self._relay.pause_seconds(self._failures)
+
+    def _sender_for(self, settings: Settings) -> RowSender:
+        if self._sender is None or self._sender.settings != settings:
+            self._settle()
+            for part in (self._sender, self._relay):
+                if part is not None:
+                    part.close()
+            self._sender, self._relay = RowSender(settings, self._token), None
+        return self._sender
+
+    def _rest(self, has_worked: bool) -> None:
+        """Give up idle database connections: the process's other threads may want them."""
+        now = time.monotonic()
+        if has_worked:
+            self._last_work, self._is_idle = now, False
+        elif not self._is_idle and now >= self._last_work + _IDLE_SECONDS:
+            self._is_idle = True
+            connections.close_all()
+
+
+#: Who holds the rows that this process writes to outboxes.
+token = ProcessToken()
+publisher = BackgroundPublisher()
+atexit.register(publisher.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=publisher._reset)

@@ -1,0 +1,77 @@
+"""``manage.py relay_outbox``: send what is in the outbox, for services that only publish."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from ....errors import DomainEventBrokerError
+from ... import conf
+from ...console import NORMAL, showing_warnings
+from ...databases import check_tables
+from ...models import OutboxEvent
+from ...relaying import Relay, Relayed
+from ...sending import outbox
+from ...stopping import StopSign, stopping_on_signals
+from ..arguments import add_databases, databases_with
+
+
+class Command(BaseCommand):
+    help = (
+        "Sends the events in the outbox that no process is sending, until it is told to stop. "
+        "Processes that publish and run_subscriber do the same; services that run neither "
+        "all the time need it."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_databases(parser)
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="Send what is there, then end. What others are sending is waited for.",
+        )
+        parser.add_argument(
+            "--unpark",
+            action="store_true",
+            help="First let parked events, which could not be sent, be tried again.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self._verbosity: int = options["verbosity"]
+        with showing_warnings(self.stderr, self._verbosity):
+            try:
+                self._run(options)
+            except DomainEventBrokerError as error:
+                raise CommandError(str(error)) from error
+
+    def _run(self, options: dict[str, Any]) -> None:
+        settings = conf.required()
+        aliases = databases_with(OutboxEvent, options["databases"])
+        if options["unpark"]:
+            for alias in aliases:
+                check_tables(alias, OutboxEvent)
+                self._tell(f"{alias}: {outbox(alias).unpark()} parked events are tried again.")
+        stop = StopSign()
+        relay = Relay(settings, aliases, stop)
+        try:
+            with stopping_on_signals(stop.set):
+                if options["once"]:
+                    self._sum_up(relay.drain(), aliases)
+                else:
+                    self._tell(f"Relaying to {settings.safe_url}.")
+                    relay.run()
+        finally:
+            relay.close()
+
+    def _sum_up(self, relayed: Relayed, aliases: list[str]) -> None:
+        left = sum(outbox(alias).count() for alias in aliases)
+        parked = sum(outbox(alias).parked().count() for alias in aliases)
+        self._tell(f"{relayed.sent} sent, {left} left, {parked} of them parked.")
+        if relayed.outage is not None:
+            raise CommandError(f"The broker took no more: {relayed.outage}")
+
+    def _tell(self, line: str) -> None:
+        if self._verbosity >= NORMAL:
+            self.stdout.write(line)
+            self.stdout.flush()

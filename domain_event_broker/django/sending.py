@@ -1,0 +1,213 @@
+"""From claimed rows of the outbox to the broker, and what each outcome means for its row."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ..errors import BrokerUnavailable, DomainEventBrokerError, EventError
+from ..publishing import judge
+from ..retrying import backoff_seconds
+from ..settings import Settings
+from ..transports import transport_for
+from ..transports.base import Outcome, PublishResult
+from .databases import waiting_out_locks
+from .leases import LeaseKeeper
+from .models import OutboxEvent
+from .querysets import OutboxQuerySet, OutboxRow
+from .signals import event_publish_failed
+
+log = logging.getLogger(__name__)
+
+# A row that the broker refuses waits up to five minutes between attempts, for an hour in all.
+_POSTPONE_BASE_SECONDS = 1.0
+_POSTPONE_MAX_SECONDS = 300.0
+_PARK_AFTER_ATTEMPTS = 20
+_MAX_ERROR_CHARACTERS = 1000
+#: SQLite's lock is waited for so long.
+LOCKED_SECONDS = 30.0
+
+
+class Fate(Enum):
+    """What becomes of a row once its send ended."""
+
+    #: The broker has it: to be deleted.
+    SENT = "sent"
+    #: It did not leave: given back as it is.
+    UNSENT = "unsent"
+    #: Refused, or in doubt: tried again later, by itself.
+    POSTPONED = "postponed"
+    #: It can never be sent: kept for somebody to look at.
+    PARKED = "parked"
+
+
+@dataclass(slots=True)
+class Sent:
+    """What sending some rows came to."""
+
+    #: The broker has these; they are still there, and held.
+    ids: list[int] = field(default_factory=list)
+    postponed: int = 0
+    parked: int = 0
+    #: Why the broker took nothing more, if it did not.
+    outage: DomainEventBrokerError | None = None
+
+
+def outbox(alias: str) -> OutboxQuerySet:
+    """The outbox in the database `alias`."""
+    return OutboxEvent.objects.using(alias)
+
+
+class RowSender:
+    """Publishes rows that `token` holds, and keeps their leases meanwhile. For one thread."""
+
+    def __init__(self, settings: Settings, token: str) -> None:
+        self.settings = settings
+        self._token = token
+        self._sending: tuple[str, list[int]] | None = None
+        self._keeper = LeaseKeeper(
+            self._renew, settings.lease_seconds, "domain-event-broker outbox leases"
+        )
+
+    def send(self, rows: Sequence[OutboxRow], alias: str) -> Sent:
+        """Publish `rows` in order; give back, postpone or park what fails.
+
+        `settle` the rows that were sent. Raises `ConfigurationError` and the database's own
+        errors: what is not settled then comes back when the leases end.
+        """
+        self._keeper.start()
+        self._sending = alias, [row.id for row in rows]
+        try:
+            return self._send(rows, alias)
+        finally:
+            self._sending = None
+
+    def settle(self, ids: Sequence[int], alias: str) -> None:
+        """Delete rows that the broker has, as far as they are still held."""
+        if not ids:
+            return
+        held = outbox(alias).held_by(self._token, ids)
+        count = waiting_out_locks(held.settle, LOCKED_SECONDS)
+        if count < len(ids):
+            log.warning(
+                "%d events were confirmed after their leases had ended; they may be sent twice.",
+                len(ids) - count,
+            )
+
+    def close(self) -> None:
+        """End the thread that keeps leases."""
+        self._keeper.stop(timeout_seconds=1.0)
+
+    def _send(self, rows: Sequence[OutboxRow], alias: str) -> Sent:
+        sent = Sent()
+        rest = list(_batches(rows))
+        while rest and sent.outage is None:
+            batch = rest.pop(0)
+            results = transport_for(self.settings).publish(
+                [row.message for row in batch], self.settings.publish_timeout_seconds
+            )
+            _settle(batch, results, sent, alias, self.settings, self._token)
+        _give_back([row for batch in rest for row in batch], alias, self._token)
+        return sent
+
+    def _renew(self) -> None:
+        sending = self._sending
+        if sending is not None:
+            alias, ids = sending
+            outbox(alias).held_by(self._token, ids).renew(self.settings.lease_seconds)
+
+
+def _batches(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
+    """All that never failed together, and each other one alone.
+
+    One that the broker closes the channel for leaves all those in doubt that it was sent with.
+    """
+    fresh = [row for row in rows if not row.attempts]
+    if fresh:
+        yield fresh
+    for row in rows:
+        if row.attempts:
+            yield [row]
+
+
+def _settle(
+    batch: Sequence[OutboxRow],
+    results: Sequence[PublishResult],
+    sent: Sent,
+    alias: str,
+    settings: Settings,
+    token: str,
+) -> None:
+    unsent: list[OutboxRow] = []
+    postponed: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for row, raw in zip(batch, results, strict=True):
+        result = judge(row.message, raw, settings)
+        fate = _fate(row, result, is_alone=len(batch) == 1)
+        if fate is Fate.SENT:
+            sent.ids.append(row.id)
+        elif fate is Fate.PARKED:
+            sent.parked += 1
+            _park(row, result.error, alias, token)
+        elif fate is Fate.POSTPONED:
+            postponed[row.attempts, _told(result.error)].append(row.id)
+        else:
+            unsent.append(row)
+        if result.outcome is Outcome.UNKNOWN and not _is_its_own_fault(result.error):
+            sent.outage = result.error
+    for (attempts, error), ids in postponed.items():
+        delay_seconds = backoff_seconds(attempts, _POSTPONE_BASE_SECONDS, _POSTPONE_MAX_SECONDS)
+        sent.postponed += outbox(alias).held_by(token, ids).postpone(delay_seconds, error)
+    _give_back(unsent, alias, token)
+
+
+def _fate(row: OutboxRow, result: PublishResult, *, is_alone: bool) -> Fate:
+    if result.outcome is Outcome.CONFIRMED:
+        return Fate.SENT
+    if result.outcome is Outcome.UNROUTABLE:
+        return Fate.SENT if result.error is None else Fate.PARKED
+    if result.outcome is Outcome.REFUSED:
+        # With a cause it could not be written at all; else it may be a full queue, or one without
+        # a leader.
+        is_hopeless = result.error is not None and result.error.__cause__ is not None
+        is_over = row.attempts + 1 >= _PARK_AFTER_ATTEMPTS
+        return Fate.PARKED if is_hopeless or is_over else Fate.POSTPONED
+    if isinstance(result.error, BrokerUnavailable):
+        return Fate.UNSENT
+    return Fate.PARKED if is_alone and _is_its_own_fault(result.error) else Fate.POSTPONED
+
+
+def _is_its_own_fault(error: DomainEventBrokerError | None) -> bool:
+    """Whether the connection was lost over the event itself, such as one that is too large."""
+    return error is not None and isinstance(error.__cause__, EventError)
+
+
+def _park(row: OutboxRow, error: DomainEventBrokerError | None, alias: str, token: str) -> None:
+    if not outbox(alias).held_by(token, [row.id]).park(_told(error)):
+        return  # somebody else has it by now, and will find out
+    log.error(
+        "Event %s (%r) is parked in the outbox of %r: %s",
+        row.message.message_id,
+        row.message.routing_key,
+        alias,
+        error,
+    )
+    event_publish_failed.send_robust(
+        sender=OutboxEvent,
+        event_id=row.message.message_id,
+        routing_key=row.message.routing_key,
+        error=error,
+        using=alias,
+    )
+
+
+def _give_back(rows: Sequence[OutboxRow], alias: str, token: str) -> None:
+    if rows:
+        outbox(alias).held_by(token, [row.id for row in rows]).give_back()
+
+
+def _told(error: DomainEventBrokerError | None) -> str:
+    told = str(error or "The broker did not take it.")
+    return told.replace("\0", "\\0")[:_MAX_ERROR_CHARACTERS]
