@@ -15,7 +15,13 @@ from .registry import RegisteredHandler
 SILENT, NORMAL, VERBOSE, DEBUG = range(4)
 
 _FAILURES = (Ending.DEAD_LETTERED, Ending.DISCARDED)
-_VERBOSITIES = {Ending.RETRIED: NORMAL, Ending.HANDLED: VERBOSE, Ending.POSTPONED: DEBUG}
+_VERBOSITIES = {
+    Ending.RETRIED: NORMAL,
+    Ending.RELEASED: NORMAL,
+    Ending.HANDLED: VERBOSE,
+    Ending.DUPLICATE: VERBOSE,
+    Ending.POSTPONED: DEBUG,
+}
 _LEVELS = {NORMAL: logging.WARNING, VERBOSE: logging.INFO, DEBUG: logging.DEBUG}
 _MAX_ERROR_CHARACTERS = 300
 
@@ -61,6 +67,10 @@ def describe(report: Report) -> str:
     told = f"{report.handler}: event {report.event_id} ({report.routing_key!r}) "
     if report.ending is Ending.HANDLED:
         told += "was handled"
+    elif report.ending is Ending.DUPLICATE:
+        told += "was handled before"
+    elif report.ending is Ending.RELEASED:
+        told += "goes back: it could not be handled now"
     elif report.ending is Ending.POSTPONED:
         told += "came before its time and waits on"
     elif report.ending is Ending.RETRIED:

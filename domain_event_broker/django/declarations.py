@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
-OPTIONS = ("name", "dead_letter", "max_retries", "durable", "exclusive", "auto_delete")
+OPTIONS = (
+    "name",
+    "dead_letter",
+    "max_retries",
+    "durable",
+    "exclusive",
+    "auto_delete",
+    "inbox",
+    "using",
+)
 _UNKNOWN_PLACE = "(unknown place)"
 
 
@@ -24,6 +33,8 @@ class Declaration:
     durable: Any = True
     exclusive: Any = False
     auto_delete: Any = False
+    inbox: Any = True
+    using: Any = None
     #: Keywords that the decorator does not have.
     unknown: Mapping[str, Any] = field(default_factory=dict)
     #: ``@domain_event_handler`` without a call.

@@ -33,6 +33,8 @@ class RegisteredHandler:
     durable: bool
     exclusive: bool
     auto_delete: bool
+    inbox: bool
+    using: str | None
     #: File and line.
     place: str
 
@@ -65,6 +67,8 @@ class Registry:
         durable: bool = True,
         exclusive: bool = False,
         auto_delete: bool = False,
+        inbox: bool = True,
+        using: str | None = None,
         **unknown: Never,
     ) -> Callable[[Function], Function]:
         """Declare the decorated function as a handler, and return it unchanged.
@@ -81,6 +85,11 @@ class Registry:
         :param durable: whether the queue outlives the broker.
         :param exclusive: whether the queue belongs to one process alone and goes with it.
         :param auto_delete: whether the queue goes with its last subscriber.
+        :param inbox: whether the function runs in a transaction that also notes the event's id, so
+            that a copy of the event does nothing. Turn it off for a handler whose work is
+            elsewhere than in the database.
+        :param using: alias of that transaction's database; by default the one that the routers
+            name for writing.
 
         Raises nothing and connects to nothing: ``manage.py check`` reports mistakes, with the
         function's place, and the commands refuse to start with any.
@@ -92,6 +101,8 @@ class Registry:
             "durable": durable,
             "exclusive": exclusive,
             "auto_delete": auto_delete,
+            "inbox": inbox,
+            "using": using,
             "unknown": unknown,
         }
         if len(binding_keys) == 1 and callable(binding_keys[0]):
@@ -144,6 +155,8 @@ def _registered(name: str, declaration: Declaration) -> RegisteredHandler:
         durable=declaration.durable,
         exclusive=declaration.exclusive,
         auto_delete=declaration.auto_delete,
+        inbox=declaration.inbox,
+        using=declaration.using,
         place=declaration.place,
     )
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial
 from queue import Empty, SimpleQueue
 
-from django.db import close_old_connections
+from django.db import connections
 
 from ..errors import TransportError
-from ..events import DomainEvent
-from ..handling import Handler, Report
+from ..handling import Report
 from ..retrying import backoff_seconds
 from ..settings import Settings
 from ..subscribing import Subscriber
+from .care import DatabaseCare
+from .databases import check_tables
+from .inbox import once_per_event
+from .models import InboxEntry
 from .registry import RegisteredHandler
+from .relaying import Relay, RelayThread, has_outbox
+from .transactions import inbox_alias
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +62,10 @@ class HandlerRun:
         self._settings = settings
         self._limits = limits
         self._on_ready = on_ready
-        self._subscriber = Subscriber(settings, on_report=on_report)
+        self._subscriber = Subscriber(
+            settings, on_report=on_report, on_worker_end=connections.close_all
+        )
+        self._care = DatabaseCare(lambda: self._is_stopping)
         # SimpleQueue.put is reentrant, so that a signal handler may call it.
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._is_stopping = False
@@ -72,15 +80,19 @@ class HandlerRun:
         if self._limits.time_limit_seconds is not None:
             self._deadline = time.monotonic() + self._limits.time_limit_seconds
         try:
+            self._check_inboxes()
             if not all(self._register(handler) for handler in self._handlers):
                 return
             self._on_ready()
-            self._subscriber.start_consuming(
-                self._remaining_seconds(),
-                drain=self._limits.drain,
-                max_events=self._limits.max_events,
-                shutdown_timeout_seconds=self._limits.shutdown_timeout_seconds,
-            )
+            if self._limits.drain:
+                self._drain_outbox()
+            with self._relaying():
+                self._subscriber.start_consuming(
+                    self._remaining_seconds(),
+                    drain=self._limits.drain,
+                    max_events=self._limits.max_events,
+                    shutdown_timeout_seconds=self._limits.shutdown_timeout_seconds,
+                )
         finally:
             self._subscriber.disconnect()
 
@@ -95,11 +107,45 @@ class HandlerRun:
 
     def _register(self, handler: RegisteredHandler) -> bool:
         """Register when the broker is there; ``False`` if the run is to end before."""
-        function = with_fresh_connections(handler.function)
+        function = handler.function
+        if handler.inbox:
+            function = once_per_event(function, handler.name, handler.using or inbox_alias())
+        function = self._care.around(function)
+        return self._when_there(lambda: handler.register_with(self._subscriber, function))
+
+    def _check_inboxes(self) -> None:
+        """Look for the tables before the first event needs one. Waits for the databases."""
+        aliases = {each.using or inbox_alias() for each in self._handlers if each.inbox}
+        for alias in sorted(aliases):
+            self._when_there(partial(check_tables, alias, InboxEntry))
+
+    def _drain_outbox(self) -> None:
+        """Send what is in the outbox, so that what is drained includes it."""
+        relay = Relay(self._settings)
+        try:
+            relay.drain(self._is_over)
+        finally:
+            relay.close()
+
+    @contextmanager
+    def _relaying(self) -> Iterator[None]:
+        """Relay the outbox meanwhile."""
+        if not (self._settings.outbox and has_outbox()):
+            yield
+            return
+        thread = RelayThread(self._settings)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.stop(self._settings.publish_timeout_seconds)
+
+    def _when_there(self, work: Callable[[], None]) -> bool:
+        """Do `work` once broker and database are there; ``False`` if the run is to end before."""
         attempt = 0
         while not self._is_over():
             try:
-                handler.register_with(self._subscriber, function)
+                work()
             except TransportError as error:
                 self._pause(attempt, error)
                 attempt += 1
@@ -125,27 +171,3 @@ class HandlerRun:
         if self._deadline is None:
             return None
         return max(self._deadline - time.monotonic(), 0.0)
-
-
-def with_fresh_connections(function: Handler) -> Handler:
-    """`function`, with stale database connections of its thread closed before and after.
-
-    Django does so around requests only. A connection that cannot be closed fails no event.
-    """
-
-    @wraps(function)
-    def handle(event: DomainEvent) -> None:
-        _close_old_connections()
-        try:
-            function(event)
-        finally:
-            _close_old_connections()
-
-    return handle
-
-
-def _close_old_connections() -> None:
-    try:
-        close_old_connections()
-    except Exception as error:
-        log.warning("A database connection could not be closed.", exc_info=error)

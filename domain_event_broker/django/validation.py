@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connections
+
 from ..errors import HandlerError
 from ..names import check_binding_keys, check_handler_name, dead_letter_queue
 from .declarations import OPTIONS, Declaration
+from .dialects import UnsupportedDatabase, check_supported
 from .suggestions import nearest_first
+from .transactions import inbox_alias
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,13 @@ class Problem:
 
 def problems_of(declaration: Declaration, service: str | None) -> Iterator[Problem]:
     """All that is wrong with one declaration by itself."""
-    finders = [_keys_problem, _retries_problem, _options_problem, _name_problem]
+    finders = [
+        _keys_problem,
+        _retries_problem,
+        _options_problem,
+        _database_problem,
+        _name_problem,
+    ]
     if _function_problem(declaration, service):
         # Without a proper function, the rest may be right and look wrong.
         finders = [_function_problem]
@@ -141,7 +151,7 @@ def _options_problem(declaration: Declaration, service: str | None) -> _Found | 
             f"domain_event_handler has no option {name!r}.",
             f"Did you mean {near[0]!r}? The options are {', '.join(near)}.",
         )
-    for name in ("dead_letter", "durable", "exclusive", "auto_delete"):
+    for name in ("dead_letter", "durable", "exclusive", "auto_delete", "inbox"):
         value = getattr(declaration, name)
         if not isinstance(value, bool) and (name, value) != ("dead_letter", None):
             return (
@@ -149,6 +159,24 @@ def _options_problem(declaration: Declaration, service: str | None) -> _Found | 
                 f"{name} must be True or False, not {value!r}.",
                 "Leave it out for what fits a lasting queue.",
             )
+    return None
+
+
+def _database_problem(declaration: Declaration, service: str | None) -> _Found | None:
+    using = declaration.using
+    if using is not None and using not in connections.settings:
+        near = nearest_first(str(using), connections.settings)
+        return (
+            "E012",
+            f"using names the database {using!r}, which DATABASES does not have.",
+            f"It has {', '.join(near)}. Leave using out for where the routers want it.",
+        )
+    if declaration.inbox is not True:
+        return None
+    try:
+        check_supported(connections[using or inbox_alias()])
+    except UnsupportedDatabase as error:
+        return "E013", str(error), "Declare the handler with inbox=False, or name a database."
     return None
 
 
