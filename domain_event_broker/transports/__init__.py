@@ -15,6 +15,7 @@ from .base import Transport
 SCHEMES = {
     "amqp": ("domain_event_broker.transports.amqp", "AmqpTransport"),
     "amqps": ("domain_event_broker.transports.amqp", "AmqpTransport"),
+    "database": ("domain_event_broker.django.transport", "DatabaseTransport"),
     "memory": ("domain_event_broker.transports.memory", "MemoryTransport"),
 }
 
@@ -51,7 +52,13 @@ def close_all() -> None:
 def _transport_class(settings: Settings) -> type[Transport]:
     check_scheme(settings)
     module, name = SCHEMES[settings.scheme]
-    found: type[Transport] = getattr(import_module(module), name)
+    try:
+        found: type[Transport] = getattr(import_module(module), name)
+    except ImportError as error:
+        raise SettingsError(
+            f"The transport of {settings.scheme}:// cannot be imported ({error}); "
+            "database:// needs Django and a project that is set up."
+        ) from error
     return found
 
 

@@ -1,0 +1,346 @@
+"""The consuming side: claims in batches, hands out one by one, settles in groups.
+
+Whoever calls `receive` does the database's work, on its own connection: no other thread is in its
+way, which matters where a database has one writer at a time. A second thread renews leases while a
+handler takes long, and does what a caller could not wait for.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import NamedTuple
+
+from django.db import connections
+from django.db.utils import Error as DatabaseError
+
+from ...errors import TransportClosed
+from ...handling import now_ms
+from ...messages import Message
+from ...settings import Settings
+from ...transports.base import Consumer, Delivery, Subscription, already_subscribed
+from ..databases import translate, waiting_out_locks
+from ..leases import LeaseKeeper, new_token
+from ..models import QueuedMessage
+from ..querysets import QueuedMessageQuerySet
+from . import waking
+from .queues import dead_letters_of, declare, keep, leave
+
+log = logging.getLogger(__name__)
+# Between looks for what is due, where nothing wakes us for what others publish.
+_POLL_SECONDS = 0.05
+# The same where something does: a net only.
+_LISTENING_POLL_SECONDS = 1.0
+# A batch should keep its holder busy for about this long: long enough to be worth a claim, short
+# enough to leave others their share.
+_BATCH_SECONDS = 0.5
+_LOCKED_SECONDS = 30.0
+_FAILURE_PAUSE_SECONDS = 1.0
+_CLOSE_SECONDS = 1.0
+
+
+class _Move(NamedTuple):
+    """A settlement other than "done": one update of the row, which its holder may make."""
+
+    delivery: Delivery
+    step: Callable[[QueuedMessageQuerySet], int]
+
+
+class DatabaseConsumer(Consumer):
+    """Receives for any number of subscriptions."""
+
+    def __init__(self, settings: Settings, alias: str) -> None:
+        self._settings = settings
+        self._alias = alias
+        self._token = new_token()
+        self._changed = threading.Condition()
+        # One thread at a time works on the database for us.
+        self._working = threading.Lock()
+        #: Queue id -> subscription; those whose turn is next come first.
+        self._subscriptions: dict[int, Subscription] = {}
+        self._passing: set[int] = set()
+        self._buffer: deque[Delivery] = deque()
+        #: What we hold a lease of, by row id.
+        self._held: dict[int, Delivery] = {}
+        self._acked: list[int] = []
+        self._moves: deque[_Move] = deque()
+        self._batch_size = 1
+        self._claimed_at = 0.0
+        self._is_started = self._is_closed = self._is_woken = self._is_failing = False
+        self._keeper = LeaseKeeper(
+            self._tend, settings.lease_seconds, "domain-event-broker subscriber", self._say_goodbye
+        )
+        self._listener: waking.Listener | None = None
+
+    def subscribe(self, subscription: Subscription) -> None:
+        if self._is_closed:
+            raise TransportClosed("This consumer is closed.")
+        if any(subscription.name == each.name for each in self._subscriptions.values()):
+            raise already_subscribed(subscription.name)
+        settings = self._settings
+        work = partial(
+            declare,
+            self._alias,
+            settings.exchange,
+            settings.exchange_type,
+            subscription,
+            self._token,
+            settings.lease_seconds,
+        )
+        try:
+            queue = waiting_out_locks(work, _LOCKED_SECONDS)
+        except DatabaseError as error:
+            raise translate(error, self._alias) from error
+        with self._changed:
+            self._subscriptions[queue] = subscription
+            if not subscription.is_lasting:
+                self._passing.add(queue)
+                self._keeper.start()
+        self.wake([queue])
+
+    def start(self) -> None:
+        if self._is_closed:
+            raise TransportClosed("This consumer is closed.")
+        if self._is_started:
+            return
+        self._is_started = True
+        self._keeper.start()
+        waking.register(self._alias, self)
+        if waking.can_listen(connections[self._alias]):
+            self._listener = waking.Listener(self._alias, self.wake)
+            self._listener.start()
+
+    def wake(self, queue_ids: Collection[int]) -> None:
+        """Look into these queues at once, if they are ours. From any thread."""
+        with self._changed:
+            if not self._subscriptions.keys().isdisjoint(queue_ids):
+                self._is_woken = True
+                self._changed.notify_all()
+
+    # Receiving
+
+    def receive(self, timeout_seconds: float) -> Delivery | None:
+        deadline = time.monotonic() + timeout_seconds
+        while self._is_started:
+            with self._changed:
+                self._is_woken = False
+                if self._buffer:
+                    return self._buffer.popleft()
+            wait_seconds = self._refill()
+            remaining = deadline - time.monotonic()
+            with self._changed:
+                if self._buffer:
+                    continue
+                if remaining <= 0:
+                    return None
+                if self._is_started and not self._is_woken:
+                    self._changed.wait(min(wait_seconds, remaining))
+        return None
+
+    def _refill(self) -> float:
+        """Settle what is to be settled, and claim a batch; else tell how long to wait."""
+        if not self._working.acquire(blocking=False):
+            return _POLL_SECONDS  # another thread is at it
+        try:
+            self._settle_pending()
+            return self._claim()
+        except DatabaseError as error:
+            self._note_failure(error)
+            return _FAILURE_PAUSE_SECONDS
+        finally:
+            self._working.release()
+            with self._changed:
+                self._changed.notify_all()
+
+    def _claim(self) -> float:
+        dues = _rows(self._alias).seconds_until_due(self._subscriptions)
+        self._is_failing = False
+        for queue in [each for each in self._subscriptions if dues.get(each, 1.0) <= 0]:
+            # Turns, so that a busy handler leaves room for the others.
+            subscription = self._subscriptions[queue] = self._subscriptions.pop(queue)
+            if self._claim_from(queue, subscription):
+                return 0.0
+        poll_seconds = _POLL_SECONDS if self._listener is None else _LISTENING_POLL_SECONDS
+        return min([poll_seconds, *(seconds for seconds in dues.values() if seconds > 0)])
+
+    def _claim_from(self, queue: int, subscription: Subscription) -> bool:
+        claim = partial(
+            _rows(self._alias).claim,
+            queue,
+            self._next_batch_size(),
+            self._token,
+            self._settings.lease_seconds,
+        )
+        rows = waiting_out_locks(claim, _LOCKED_SECONDS)
+        deliveries = [Delivery(row.message, subscription, row.crashes, row.id) for row in rows]
+        with self._changed:
+            self._held.update((delivery.token, delivery) for delivery in deliveries)
+            self._buffer.extend(deliveries)
+            if not self._is_started:
+                self._give_back_buffer()
+        return bool(rows)
+
+    def _next_batch_size(self) -> int:
+        now = time.monotonic()
+        took_seconds, self._claimed_at = now - self._claimed_at, now
+        if took_seconds < _BATCH_SECONDS:
+            self._batch_size *= 2
+        elif took_seconds > 2 * _BATCH_SECONDS:
+            self._batch_size = max(self._batch_size // 2, 1)
+        # What only waits beside a crash must not be taken for one at once.
+        most = self._settings.prefetch if self._settings.crash_attempts > 1 else 1
+        self._batch_size = min(self._batch_size, most)
+        return self._batch_size
+
+    # Settling
+
+    def ack(self, delivery: Delivery) -> None:
+        with self._changed:
+            if self._is_open(delivery):
+                self._acked.append(delivery.token)
+
+    def retry(self, delivery: Delivery, message: Message, due_at_ms: int) -> None:
+        queue = self._queue_of(delivery)
+        self._move(
+            delivery,
+            lambda row: row.move(queue, message, max((due_at_ms - now_ms()) / 1000, 0.0)),
+        )
+
+    def dead_letter(self, delivery: Delivery, message: Message) -> None:
+        name = delivery.subscription.name
+        self._move(delivery, lambda row: row.move(dead_letters_of(self._alias, name), message))
+
+    def release(self, delivery: Delivery) -> None:
+        self._move(delivery, lambda row: row.give_back())
+
+    def waiting(self) -> int:
+        try:
+            return _rows(self._alias).due().filter(queue__in=list(self._subscriptions)).count()
+        except DatabaseError as error:
+            connections[self._alias].close()
+            raise translate(error, self._alias) from error
+
+    def _move(self, delivery: Delivery, step: Callable[[QueuedMessageQuerySet], int]) -> None:
+        with self._changed:
+            if not self._is_open(delivery):
+                return
+            self._moves.append(_Move(delivery, step))
+        self._settle_now()
+
+    def _is_open(self, delivery: Delivery) -> bool:
+        """Whether it is ours to settle. What is settled is no more, once that is stored."""
+        is_ours = not self._is_closed and self._held.get(delivery.token) is delivery
+        return is_ours and delivery.token not in self._acked
+
+    def _queue_of(self, delivery: Delivery) -> int:
+        subscriptions = self._subscriptions.items()
+        return next(queue for queue, each in subscriptions if each is delivery.subscription)
+
+    def _settle_now(self) -> None:
+        try:
+            with self._working:
+                self._settle_pending()
+        except DatabaseError as error:
+            self._note_failure(error)
+
+    def _settle_pending(self) -> None:
+        """Store what was decided; call it with `_working`.
+
+        Raises the database's errors; what is not stored is kept.
+        """
+        while self._moves:
+            self._settle([self._moves[0].delivery.token], self._moves[0].step)
+            self._moves.popleft()
+        if self._acked:
+            acked = self._acked[:]
+            self._settle(acked, lambda rows: rows.settle())
+            del self._acked[: len(acked)]
+        with self._changed:
+            self._changed.notify_all()
+
+    def _settle(self, ids: list[int], step: Callable[[QueuedMessageQuerySet], int]) -> None:
+        held: QueuedMessageQuerySet = _rows(self._alias).held_by(self._token, ids)
+        count = waiting_out_locks(lambda: step(held), _LOCKED_SECONDS)
+        if count < len(ids):
+            log.info(
+                "%s: %d events were settled after their leases had ended; they come again.",
+                self._held[ids[0]].subscription.name,
+                len(ids) - count,
+            )
+        with self._changed:
+            for row_id in ids:
+                del self._held[row_id]
+
+    def _has_pending(self) -> bool:
+        return bool(self._moves or self._acked)
+
+    # Ending
+
+    def stop(self) -> None:
+        with self._changed:
+            if self._is_closed or not self._is_started:
+                return
+            self._is_started = False
+            self._give_back_buffer()
+            self._changed.notify_all()
+        self._keeper.kick()
+
+    def _give_back_buffer(self) -> None:
+        while self._buffer:
+            delivery = self._buffer.popleft()
+            self._moves.append(_Move(delivery, lambda row: row.give_back()))
+
+    def flush(self, timeout_seconds: float) -> bool:
+        if not self._has_pending():
+            return True
+        if not self._keeper.is_running:
+            self._settle_now()
+        self._keeper.kick()
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._has_pending(), timeout_seconds)
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        if self._is_closed:
+            return
+        self.stop()
+        deadline = time.monotonic() + timeout_seconds
+        if not self.flush(timeout_seconds):
+            log.warning("Not all is settled after %g s; the rest comes again.", timeout_seconds)
+        self._is_closed = True
+        if self._listener is not None:
+            self._listener.stop()
+        self._keeper.stop(max(deadline - time.monotonic(), _CLOSE_SECONDS))
+
+    # In the keeper's thread
+
+    def _tend(self) -> None:
+        """Settle what could not be settled before, and say that we are still here."""
+        with self._working:
+            self._settle_pending()
+        with self._changed:
+            held, passing = list(self._held), list(self._passing)
+        if held:
+            _rows(self._alias).held_by(self._token, held).renew(self._settings.lease_seconds)
+        if passing:
+            keep(self._alias, passing, self._settings.lease_seconds)
+
+    def _say_goodbye(self) -> None:
+        if self._held:
+            _rows(self._alias).held_by(self._token, list(self._held)).give_back()
+        for queue in self._passing:
+            waiting_out_locks(partial(leave, self._alias, queue), _LOCKED_SECONDS)
+
+    def _note_failure(self, error: DatabaseError) -> None:
+        connections[self._alias].close()
+        level = logging.INFO if self._is_failing else logging.WARNING
+        self._is_failing = True
+        log.log(level, "%s", translate(error, self._alias))
+
+
+def _rows(alias: str) -> QueuedMessageQuerySet:
+    rows: QueuedMessageQuerySet = QueuedMessage.objects.using(alias)
+    return rows
