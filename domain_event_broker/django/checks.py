@@ -5,11 +5,13 @@
     E003  two handlers have the same name      E009  a handler takes no event
     E004  binding keys are wrong               E010  the decorator has no parentheses
     E005  a handler's name cannot be used      E011  an option is unknown or of a wrong type
-    E006  a handler has no default name
+    E006  a handler has no default name        E012  using names an unknown database
+    E013  an inbox cannot be in its database   E014  the outbox cannot be in its database
 
     W001  DOMAIN_EVENT_BROKER is not set       W004  a queue is not durable
     W002  a password crosses the network       W005  the service's name may not be its own
     W003  "guest" is used over the network     W006  heartbeats are turned off
+    W007  a database cannot lock rows (with --deploy)
 
 No check connects to anything, and none quotes a password.
 """
@@ -24,11 +26,20 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from django.apps import AppConfig
 from django.core import checks
 from django.core.checks import CheckMessage
+from django.db import connections
 
 from .. import settings as core
+from ..errors import ConfigurationError
 from ..settings import Settings
+from ..transports import transport_for
 from . import conf
+from .databases import aliases_with
+from .deferring import needs_outbox
+from .dialects import check_supported
+from .models import OutboxEvent
 from .registry import registry
+from .transactions import alias_to_write
+from .transport import DatabaseTransport
 
 TAG = "domain_event_broker"
 
@@ -42,8 +53,9 @@ _COMMON_NAMES = frozenset(
 
 def install() -> None:
     """Register the checks. Safe to be called again."""
-    for check in (check_settings, check_network, check_handlers):
+    for check in (check_settings, check_network, check_handlers, check_outbox):
         checks.register(check, TAG)
+    checks.register(check_row_locks, TAG, deploy=True)
 
 
 AppConfigs = Sequence[AppConfig] | None
@@ -87,6 +99,41 @@ def check_handlers(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage]
         for problem in registry.problems()
     ]
     return [*errors, *_transient_queue_warnings(), *_service_warnings()]
+
+
+def check_outbox(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage]:
+    """Whether what is published can be stored first."""
+    settings = _readable_settings()
+    if settings is None or not needs_outbox(settings):
+        return []
+    try:
+        check_supported(connections[alias_to_write(None)])
+    except ConfigurationError as error:
+        hint = f'Set {conf.SETTING} = {{"URL": ..., "OUTBOX": False}}, or use a database that can.'
+        return [_message(checks.Error, "E014", str(error), hint)]
+    return []
+
+
+def check_row_locks(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage]:
+    """Whether several subscribers or relays can claim rows side by side."""
+    settings = _readable_settings()
+    if settings is None:
+        return []
+    claimed = set(aliases_with(OutboxEvent)) if needs_outbox(settings) else set()
+    transport = transport_for(settings)
+    if isinstance(transport, DatabaseTransport):
+        claimed.add(transport.alias)
+    return [
+        _message(
+            checks.Warning,
+            "W007",
+            f"The database {alias!r} cannot lock rows: where several processes claim events, each "
+            "waits until the others have written.",
+            "Run one subscriber, or use PostgreSQL.",
+        )
+        for alias in sorted(claimed)
+        if not connections[alias].features.has_select_for_update_skip_locked
+    ]
 
 
 def _settings_error(error: conf.InvalidSettings) -> CheckMessage:

@@ -17,7 +17,7 @@ from pytest_django import Settings
 import domain_event_broker
 from domain_event_broker import DomainEvent, Outcome, Publisher, publish_domain_events
 from domain_event_broker import django as app
-from domain_event_broker.django.publishing import UnclearTransaction
+from domain_event_broker.django.transactions import UnclearTransaction
 from domain_event_broker.errors import (
     EventTooLarge,
     InvalidEvent,

@@ -1,9 +1,15 @@
-"""Arguments of the commands: which handlers, and types of numbers."""
+"""Arguments of the commands: which handlers and databases, and types of numbers."""
 
 from __future__ import annotations
 
 import math
 from argparse import ArgumentParser, ArgumentTypeError
+
+from django.core.management.base import CommandError
+from django.db import connections
+from django.db.models import Model
+
+from ..databases import aliases_with
 
 
 def seconds(text: str) -> float:
@@ -14,6 +20,17 @@ def seconds(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value >= 0):
         raise ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return value
+
+
+def days(text: str) -> float:
+    """A finite number of days, above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise ArgumentTypeError(f"{text!r} is not a number of days above 0")
     return value
 
 
@@ -33,3 +50,28 @@ def add_handlers(parser: ArgumentParser) -> None:
         metavar="HANDLER",
         help="Name of a handler; all if none is given.",
     )
+
+
+def add_databases(parser: ArgumentParser) -> None:
+    """The databases that a command is about."""
+    parser.add_argument(
+        "--database",
+        action="append",
+        dest="databases",
+        default=[],
+        metavar="ALIAS",
+        help="Only this database; may be repeated. All that have the app's tables by default.",
+    )
+
+
+def databases_with(model: type[Model], named: list[str]) -> list[str]:
+    """Those named, or all that may have the table of `model`. Raises `CommandError`."""
+    for alias in named:
+        if alias not in connections.settings:
+            raise CommandError(
+                f"There is no database {alias!r}; there are {', '.join(connections.settings)}."
+            )
+    found = named or aliases_with(model)
+    if not found:
+        raise CommandError("No database of this project can have the app's tables.")
+    return found

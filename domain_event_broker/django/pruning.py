@@ -1,0 +1,71 @@
+"""Removing what is settled and old enough, in batches that hold no lock for long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from .databases import waiting_out_locks
+from .dialects import FromNow
+from .models import InboxEntry
+from .transport.queues import drop_expired, expired_queues
+
+#: Longer than the longest delay of a retry (30 days), with room for copies that a broker kept.
+DEFAULT_RETENTION_DAYS = 45
+DAY_SECONDS = 24 * 3600
+BATCH = 1_000
+_LOCKED_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was removed from one database, or would be."""
+
+    alias: str
+    inbox_entries: int
+    #: Queues that went with a consumer that died, with the messages in them.
+    queues: int
+
+
+def prune(
+    alias: str,
+    retention_days: float,
+    *,
+    is_dry_run: bool = False,
+    on_progress: Callable[[int], None] = lambda count: None,
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Pruned:
+    """Remove inbox entries older than the retention, and queues whose consumers died.
+
+    Safe beside running subscribers, and to be broken off: each batch is a transaction of its own.
+    Raises the database's errors.
+    """
+    old = old_entries(alias, retention_days)
+    if is_dry_run:
+        return Pruned(alias, old.count(), expired_queues(alias).count())
+    entries = 0
+    for count in _delete_batches(old):
+        entries += count
+        on_progress(entries)
+        if is_stopping():
+            break
+    queues = waiting_out_locks(lambda: drop_expired(alias), _LOCKED_SECONDS)
+    return Pruned(alias, entries, queues)
+
+
+def old_entries(alias: str, retention_days: float) -> QuerySet[InboxEntry]:
+    limit = FromNow(-retention_days * DAY_SECONDS)
+    return InboxEntry.objects.using(alias).filter(handled_at__lt=limit)
+
+
+def _delete_batches(old: QuerySet[InboxEntry]) -> Iterator[int]:
+    while True:
+        # By id, which is the order of handling: the old ones are found without an index of times.
+        ids = list(old.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        if ids:
+            rows = InboxEntry.objects.using(old.db).filter(pk__in=ids)
+            yield waiting_out_locks(rows.delete, _LOCKED_SECONDS)[0]
+        if len(ids) < BATCH:
+            return
