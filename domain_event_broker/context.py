@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -23,10 +21,16 @@ def current_handling() -> Handling | None:
     return _current.get()
 
 
-@contextmanager
-def handling(event_id: str, correlation_id: str) -> Iterator[None]:
-    token = _current.set(Handling(event_id, correlation_id))
-    try:
-        yield
-    finally:
-        _current.reset(token)
+class handling:  # noqa: N801
+    """A context in which the delivery is handled. A class, since it is entered for each event."""
+
+    __slots__ = ("_handling", "_token")
+
+    def __init__(self, event_id: str, correlation_id: str) -> None:
+        self._handling = Handling(event_id, correlation_id)
+
+    def __enter__(self) -> None:
+        self._token = _current.set(self._handling)
+
+    def __exit__(self, *exc_info: object) -> None:
+        _current.reset(self._token)

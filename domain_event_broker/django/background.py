@@ -231,7 +231,8 @@ class _Shift:
     def _held(self, events: Sequence[Committed], alias: str) -> list[OutboxRow]:
         """The rows whose leases are ours long enough; those that end soon are renewed."""
         settings = events[0].settings
-        enough_until = time.monotonic() + settings.publish_timeout_seconds
+        # While they are sent, the leases are kept.
+        enough_until = time.monotonic() + settings.lease_seconds / 2
         ending = [event.row.id for event in events if event.leased_until < enough_until]
         if not ending:
             return [event.row for event in events]
@@ -254,12 +255,13 @@ class _Shift:
             return
         if self._relay is None:
             self._relay = Relay(self._sender.settings)
-        outage = self._relay.sweep_or_log().outage
-        if outage is None:
-            self._failures = 0
-            self._sweep_at = time.monotonic() + _SWEEP_SECONDS
-        else:
-            self._fail(outage)
+        # Bit by bit, so that a long backlog does not hold up what is committed meanwhile.
+        relayed = self._relay.sweep_or_log(most=1)
+        if relayed.outage is not None:
+            self._fail(relayed.outage)
+            return
+        self._failures = 0
+        self._sweep_at = time.monotonic() + (0 if relayed.sent else _SWEEP_SECONDS)
 
     def _fail(self, error: Exception) -> None:
         """The broker, or the database, is away: leave everything to the sweeps until one works."""

@@ -6,6 +6,7 @@ dead-lettered.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable
@@ -17,14 +18,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..events import DomainEvent
 from ..handling import Handler, NotNow
 from ..retrying import backoff_seconds
-from .databases import is_there, lost_connections
+from .databases import is_locked, is_there, lost_connections, one_line
 
 log = logging.getLogger(__name__)
 
 # Django's limits of age count in whole seconds, so a look at each event would be wasted.
 _LOOK_SECONDS = 1.0
-# A handler whose own statement breaks the connection, each time, is a failing handler.
+# A handler whose own statement breaks the connection, or finds the database locked, each time, is
+# a failing handler.
 _MOST_LOSSES = 3
+_MOST_LOCKS = 10
 _WAIT_BASE_SECONDS = 0.2
 _WAIT_MAX_SECONDS = 10.0
 _STOP_POLL_SECONDS = 0.2
@@ -61,35 +64,33 @@ class DatabaseCare:
         return handle
 
     def _call(self, function: Handler, event: DomainEvent) -> None:
-        losses = 0
-        while True:
+        for attempt in itertools.count(1):
             try:
                 function(event)
                 return
             except (OperationalError, InterfaceError) as error:
                 lost = lost_connections()
-                losses += 1
-                if not lost or losses > _MOST_LOSSES:
+                most = _MOST_LOCKS if is_locked(error) else _MOST_LOSSES
+                if not (lost or is_locked(error)) or attempt >= most:
                     raise
-                log.warning(
-                    "Event %s is held: the database %s was lost: %s",
-                    event.uuid_string,
-                    ", ".join(repr(connection.alias) for connection in lost),
-                    " ".join(str(error).split()),
-                )
+                log.warning("Event %r is held: %s", event.uuid_string, one_line(error))
+            self._pause(attempt)
             self._wait_for(lost)
 
     def _wait_for(self, lost: list[BaseDatabaseWrapper]) -> None:
-        attempt = 0
-        while not all(is_there(connection) for connection in lost):
-            resume_at = time.monotonic() + backoff_seconds(
-                attempt, _WAIT_BASE_SECONDS, _WAIT_MAX_SECONDS
-            )
-            while time.monotonic() < resume_at:
-                if self._is_stopping():
-                    raise NotNow
-                time.sleep(_STOP_POLL_SECONDS)
-            attempt += 1
+        for attempt in itertools.count(1):
+            if all(is_there(connection) for connection in lost):
+                return
+            self._pause(attempt)
+
+    def _pause(self, attempt: int) -> None:
+        """Wait after so many failed attempts. Raises `NotNow` at the end of the run."""
+        seconds = backoff_seconds(attempt - 1, _WAIT_BASE_SECONDS, _WAIT_MAX_SECONDS)
+        resume_at = time.monotonic() + seconds
+        while time.monotonic() < resume_at:
+            if self._is_stopping():
+                raise NotNow
+            time.sleep(_STOP_POLL_SECONDS)
 
     def _close_old_connections(self) -> None:
         now = time.monotonic()

@@ -38,7 +38,7 @@ from .deferring import needs_outbox
 from .dialects import check_supported
 from .models import OutboxEvent
 from .registry import registry
-from .transactions import alias_to_write
+from .transactions import outbox_alias
 from .transport import DatabaseTransport
 
 TAG = "domain_event_broker"
@@ -107,7 +107,7 @@ def check_outbox(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage]:
     if settings is None or not needs_outbox(settings):
         return []
     try:
-        check_supported(connections[alias_to_write(None)])
+        check_supported(connections[outbox_alias()])
     except ConfigurationError as error:
         hint = f'Set {conf.SETTING} = {{"URL": ..., "OUTBOX": False}}, or use a database that can.'
         return [_message(checks.Error, "E014", str(error), hint)]

@@ -70,11 +70,11 @@ def translate(error: DatabaseError, alias: str) -> DomainEventBrokerError:
     translated: DomainEventBrokerError
     if is_missing_table(error):
         translated = MissingTables(
-            f"A table of domain_event_broker is missing in the database {alias!r}: {_line(error)}; "
+            f"The database {alias!r} lacks a table of domain_event_broker: {one_line(error)}; "
             "run `python manage.py migrate`."
         )
     else:
-        translated = BrokerUnavailable(f"The database {alias!r}: {_line(error)}")
+        translated = BrokerUnavailable(f"The database {alias!r}: {one_line(error)}")
     translated.__cause__ = error
     return translated
 
@@ -128,5 +128,6 @@ def is_there(connection: BaseDatabaseWrapper) -> bool:
     return True
 
 
-def _line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """The error's text, which may have several."""
     return " ".join(str(error).split())

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, Self
 
 from django.db import connections, models
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.base import BaseDatabaseWrapper as Wrapper
 from django.db.models import F
 
 from ..messages import Message
@@ -40,6 +40,9 @@ class QueuedRow(NamedTuple):
 class StoredMessageQuerySet(models.QuerySet[Any]):
     """The steps that rows with a lease share. `using(alias)` says in which database."""
 
+    def due(self) -> Self:
+        return self.filter(due_at__lte=FromNow())
+
     def held_by(self, token: str, ids: Collection[int]) -> Self:
         return self.filter(pk__in=ids, lease_token=token)
 
@@ -52,32 +55,34 @@ class StoredMessageQuerySet(models.QuerySet[Any]):
         return self.update(due_at=FromNow(delay_seconds), lease_token="")
 
     def settle(self) -> int:
-        """It is done: delete the rows; return how many there were."""
-        return self.delete()[0]
+        """It is done: delete the rows; return how many there were.
+
+        By one statement, whatever signals of deletion a project listens to.
+        """
+        count: int = self._raw_delete(self.db)
+        return count
 
     @property
-    def _connection(self) -> BaseDatabaseWrapper:
+    def _connection(self) -> Wrapper:
         return connections[self.db]
-
-    def _column(self, field: str) -> str:
-        return self._connection.ops.quote_name(self.model._meta.get_field(field).column)
 
     @property
     def _table(self) -> str:
-        return self._connection.ops.quote_name(self.model._meta.db_table)
+        # Neither this nor the columns' names need quotes on any database.
+        table: str = self.model._meta.db_table
+        return table
 
     def _insert(
-        self, fields: Sequence[str], expressions: str, rows: Sequence[Sequence[Any]]
+        self, columns: str, values: str, rows: Sequence[Sequence[Any]], connection: Wrapper
     ) -> list[int]:
-        """Insert `rows`, the values of `fields` that `expressions` has a ``%s`` for."""
-        columns = ", ".join(map(self._column, fields))
+        """Insert `rows`, each what the ``%s`` in `values` stand for; return the ids, in order."""
         ids: list[int] = []
-        with self._connection.cursor() as cursor:
+        with connection.cursor() as cursor:
             for start in range(0, len(rows), ROWS_PER_STATEMENT):
                 chunk = rows[start : start + ROWS_PER_STATEMENT]
-                values = ", ".join([expressions] * len(chunk))
                 cursor.execute(
-                    f"INSERT INTO {self._table} ({columns}) VALUES {values} RETURNING id",
+                    f"INSERT INTO {self._table} ({columns}) "
+                    f"VALUES {', '.join([values] * len(chunk))} RETURNING id",
                     [value for row in chunk for value in row],
                 )
                 ids += sorted(row_id for (row_id,) in cursor.fetchall())
@@ -95,11 +100,11 @@ class StoredMessageQuerySet(models.QuerySet[Any]):
         """Lease the rows that the subquery `chosen` selects; return some columns of each."""
         connection = self._connection
         due_at, lease = FromNow(lease_seconds).sql(connection)
-        names = (self._column(name) for name in ("id", "body", "properties", returning))
         with connection.cursor() as cursor:
             cursor.execute(
                 f"UPDATE {self._table} SET {also}due_at = {due_at}, lease_token = %s "
-                f"WHERE {chosen_by(chosen, connection)} RETURNING {', '.join(names)}",
+                f"WHERE {chosen_by(chosen, connection)} "
+                f"RETURNING id, body, properties, {returning}",
                 [*lease, token, *parameters],
             )
             return sorted(cursor.fetchall(), key=lambda row: row[0])
@@ -114,11 +119,13 @@ class OutboxQuerySet(StoredMessageQuerySet):
         Return their ids, in order. Outside a transaction up to 500 are stored in one statement,
         together or not at all; for more, open one.
         """
-        due_at, lease = FromNow(lease_seconds).sql(self._connection)
+        connection = self._connection
+        due_at, lease = FromNow(lease_seconds).sql(connection)
         return self._insert(
-            ("event_id", "routing_key", "body", "properties", "due_at", "lease_token"),
+            "event_id, routing_key, body, properties, due_at, lease_token",
             f"(%s, %s, %s, %s, {due_at}, %s)",
             [(*to_columns(message), *lease, token) for message in messages],
+            connection,
         )
 
     def claim(self, limit: int, token: str, lease_seconds: float) -> list[OutboxRow]:
@@ -163,11 +170,13 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
 
     def enqueue(self, rows: Sequence[tuple[int, Message]]) -> None:
         """Put each message into the queue with that id, as part of the current transaction."""
-        now, _ = FromNow().sql(self._connection)
+        connection = self._connection
+        now, _ = FromNow().sql(connection)
         self._insert(
-            ("event_id", "routing_key", "body", "properties", "queue", "due_at"),
+            "event_id, routing_key, body, properties, queue_id, due_at",
             f"(%s, %s, %s, %s, %s, {now})",
             [(*to_columns(message), queue_id) for queue_id, message in rows],
+            connection,
         )
 
     def claim(self, queue_id: int, limit: int, token: str, lease_seconds: float) -> list[QueuedRow]:
@@ -211,9 +220,6 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
             crashes=0,
         )
 
-    def due(self) -> Self:
-        return self.filter(due_at__lte=FromNow())
-
     def seconds_until_due(self, queue_ids: Collection[int]) -> dict[int, float]:
         """For each of these queues that holds anything: when the first of it is due.
 
@@ -222,9 +228,7 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
         if not queue_ids:
             return {}
         connection = self._connection
-        queues = connection.ops.quote_name(
-            self.model._meta.get_field("queue").related_model._meta.db_table
-        )
+        queues = self.model._meta.get_field("queue").related_model._meta.db_table
         first = f"(SELECT MIN(due_at) FROM {self._table} WHERE queue_id = queue.id)"
         marks = ", ".join(["%s"] * len(queue_ids))
         with connection.cursor() as cursor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -87,10 +88,10 @@ class Relay:
             self._settings.max_reconnect_delay_seconds,
         )
 
-    def sweep_or_log(self) -> Relayed:
+    def sweep_or_log(self, most: float = math.inf) -> Relayed:
         """As `sweep`; what it raises is logged, and becomes the outage."""
         try:
-            return self.sweep()
+            return self.sweep(most)
         except DomainEventBrokerError as error:
             log.error("The outbox is not relayed: %s", error)
             return Relayed(outage=error)
@@ -98,15 +99,15 @@ class Relay:
             log.exception("Unexpected error while relaying the outbox.")
             return Relayed(outage=DomainEventBrokerError(str(error)))
 
-    def sweep(self) -> Relayed:
+    def sweep(self, most: float = math.inf) -> Relayed:
         """Send all that is due, and return when nothing is or the broker takes no more.
 
-        Raises `ConfigurationError`.
+        Also once `most` were sent, or somewhat more. Raises `ConfigurationError`.
         """
         relayed = Relayed()
-        for alias in self._aliases:
-            if relayed.outage is None and self._absent_until.get(alias, 0.0) <= time.monotonic():
-                self._sweep_database(alias, relayed)
+        for alias in self._there():
+            if relayed.outage is None and relayed.sent < most:
+                self._sweep_database(alias, relayed, most)
         self._tell_change(relayed.outage)
         return relayed
 
@@ -132,16 +133,22 @@ class Relay:
         """End what runs beside the sweeps."""
         self._sender.close()
 
-    def _sweep_database(self, alias: str, relayed: Relayed) -> None:
+    def _there(self) -> list[str]:
+        """The databases, without those that were away or had no outbox just now."""
+        now = time.monotonic()
+        return [alias for alias in self._aliases if self._absent_until.get(alias, 0.0) <= now]
+
+    def _sweep_database(self, alias: str, relayed: Relayed, most: float) -> None:
         limit = _PROBE if self._was_out else BATCH
         try:
-            while not self._stop.is_set():
+            # A look first: a claim that finds nothing still writes, where one writes at a time.
+            if not outbox(alias).due().exists():
+                return
+            while relayed.outage is None and relayed.sent < most and not self._stop.is_set():
                 rows = self._claim(alias, limit)
                 if not rows:
                     return
                 self._send(rows, alias, relayed)
-                if relayed.outage is not None:
-                    return
                 limit = BATCH
         except DatabaseError as error:
             self._note_absence(alias, error)
@@ -161,11 +168,13 @@ class Relay:
         relayed.outage = sent.outage
 
     def _others_hold_any(self) -> bool:
-        return any(
-            outbox(alias).leased().exists()
-            for alias in self._aliases
-            if self._absent_until.get(alias, 0.0) <= time.monotonic()
-        )
+        for alias in self._there():
+            try:
+                if outbox(alias).leased().exists():
+                    return True
+            except DatabaseError as error:
+                self._note_absence(alias, error)
+        return False
 
     def _note_absence(self, alias: str, error: DatabaseError) -> None:
         connections[alias].close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from ..errors import TransportError
 from ..handling import Report
@@ -83,6 +83,7 @@ class HandlerRun:
             self._check_inboxes()
             if not all(self._register(handler) for handler in self._handlers):
                 return
+            close_old_connections()  # this thread needs none while it waits
             self._on_ready()
             if self._limits.drain:
                 self._drain_outbox()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -17,7 +19,7 @@ def alias_to_write(using: str | None) -> str:
 
     Raises `UnclearTransaction`. Asks no database.
     """
-    return open_transaction(using) or using or _preferred()
+    return open_transaction(using) or using or outbox_alias()
 
 
 def open_transaction(using: str | None) -> str | None:
@@ -26,21 +28,28 @@ def open_transaction(using: str | None) -> str | None:
     Raises `UnclearTransaction`. Asks no database: it works where there is none.
     """
     candidates = connections.all(initialized_only=True) if using is None else [connections[using]]
-    opened = {connection.alias: connection for connection in candidates if _is_open(connection)}
+    opened = [connection for connection in candidates if _is_open(connection)]
     if not opened:
         return None
-    alias = _preferred() if _preferred() in opened else next(iter(opened))
-    if len(opened) > 1 and alias != _preferred():
+    connection = opened[0] if len(opened) == 1 else _preferred_of(opened)
+    if not connection.in_atomic_block:
         raise UnclearTransaction(
-            f"Transactions are open on {', '.join(map(repr, sorted(opened)))}; "
-            "say with using= whose commit the event waits for."
-        )
-    if not opened[alias].in_atomic_block:
-        raise UnclearTransaction(
-            f"Autocommit is off on {alias!r}, so that Django tells nobody of a commit; "
+            f"Autocommit is off on {connection.alias!r}, so that Django tells nobody of a commit; "
             "publish inside transaction.atomic()."
         )
-    return alias
+    return connection.alias
+
+
+def _preferred_of(opened: Sequence[BaseDatabaseWrapper]) -> BaseDatabaseWrapper:
+    preferred = outbox_alias()
+    for connection in opened:
+        if connection.alias == preferred:
+            return connection
+    aliases = sorted(connection.alias for connection in opened)
+    raise UnclearTransaction(
+        f"Transactions are open on {', '.join(map(repr, aliases))}; "
+        "say with using= whose commit the event waits for."
+    )
 
 
 def inbox_alias() -> str:
@@ -51,7 +60,7 @@ def inbox_alias() -> str:
     return alias
 
 
-def _preferred() -> str:
+def outbox_alias() -> str:
     """Where the project's routers want events to be written."""
     from .models import OutboxEvent  # not before Django knows its apps
 

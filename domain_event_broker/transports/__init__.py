@@ -54,10 +54,10 @@ def _transport_class(settings: Settings) -> type[Transport]:
     module, name = SCHEMES[settings.scheme]
     try:
         found: type[Transport] = getattr(import_module(module), name)
-    except ImportError as error:
+    except Exception as error:  # such as Django's, where it is not set up
         raise SettingsError(
-            f"The transport of {settings.scheme}:// cannot be imported ({error}); "
-            "database:// needs Django and a project that is set up."
+            f"The transport of {settings.scheme}:// cannot be used here: {error} "
+            "(database:// needs Django and a project that is set up.)"
         ) from error
     return found
 

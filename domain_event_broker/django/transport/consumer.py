@@ -66,10 +66,13 @@ class DatabaseConsumer(Consumer):
         self._buffer: deque[Delivery] = deque()
         #: What we hold a lease of, by row id.
         self._held: dict[int, Delivery] = {}
-        self._acked: list[int] = []
+        #: Row ids, in order; a dict, since it is asked for each.
+        self._acked: dict[int, None] = {}
         self._moves: deque[_Move] = deque()
         self._batch_size = 1
         self._claimed_at = 0.0
+        # By `time.monotonic`, when the first of our leases ends, unless it is renewed.
+        self._leased_until = 0.0
         self._is_started = self._is_closed = self._is_woken = self._is_failing = False
         self._keeper = LeaseKeeper(
             self._tend, settings.lease_seconds, "domain-event-broker subscriber", self._say_goodbye
@@ -128,6 +131,8 @@ class DatabaseConsumer(Consumer):
         while self._is_started:
             with self._changed:
                 self._is_woken = False
+                if self._buffer and time.monotonic() >= self._leased_until:
+                    self._give_back_buffer()  # we slept, and others may have them
                 if self._buffer:
                     return self._buffer.popleft()
             wait_seconds = self._refill()
@@ -175,9 +180,13 @@ class DatabaseConsumer(Consumer):
             self._token,
             self._settings.lease_seconds,
         )
+        leased_until = time.monotonic() + self._settings.lease_seconds
         rows = waiting_out_locks(claim, _LOCKED_SECONDS)
         deliveries = [Delivery(row.message, subscription, row.crashes, row.id) for row in rows]
         with self._changed:
+            self._leased_until = (
+                min(self._leased_until, leased_until) if self._held else leased_until
+            )
             self._held.update((delivery.token, delivery) for delivery in deliveries)
             self._buffer.extend(deliveries)
             if not self._is_started:
@@ -201,7 +210,7 @@ class DatabaseConsumer(Consumer):
     def ack(self, delivery: Delivery) -> None:
         with self._changed:
             if self._is_open(delivery):
-                self._acked.append(delivery.token)
+                self._acked[delivery.token] = None
 
     def retry(self, delivery: Delivery, message: Message, due_at_ms: int) -> None:
         queue = self._queue_of(delivery)
@@ -256,9 +265,10 @@ class DatabaseConsumer(Consumer):
             self._settle([self._moves[0].delivery.token], self._moves[0].step)
             self._moves.popleft()
         if self._acked:
-            acked = self._acked[:]
+            acked = list(self._acked)
             self._settle(acked, lambda rows: rows.settle())
-            del self._acked[: len(acked)]
+            for row_id in acked:
+                del self._acked[row_id]
         with self._changed:
             self._changed.notify_all()
 
@@ -321,10 +331,13 @@ class DatabaseConsumer(Consumer):
         """Settle what could not be settled before, and say that we are still here."""
         with self._working:
             self._settle_pending()
+        leased_until = time.monotonic() + self._settings.lease_seconds
         with self._changed:
             held, passing = list(self._held), list(self._passing)
         if held:
             _rows(self._alias).held_by(self._token, held).renew(self._settings.lease_seconds)
+            with self._changed:
+                self._leased_until = leased_until
         if passing:
             keep(self._alias, passing, self._settings.lease_seconds)
 

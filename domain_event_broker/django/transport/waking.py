@@ -25,6 +25,7 @@ _RECONNECT_SECONDS = 5.0
 Wake = Callable[[Collection[int]], None]
 
 _wakers: dict[str, weakref.WeakSet[Any]] = {}
+_wakers_lock = threading.Lock()
 
 
 def notify(alias: str, queue_ids: Collection[int]) -> None:
@@ -37,18 +38,21 @@ def notify(alias: str, queue_ids: Collection[int]) -> None:
                 f"SELECT pg_notify('{CHANNEL}', id::text) FROM (VALUES {marks}) AS queue(id)",
                 list(queue_ids),
             )
-    if _wakers.get(alias):
+    if alias in _wakers:
         transaction.on_commit(lambda: _wake_local(alias, queue_ids), using=alias)
 
 
 def _wake_local(alias: str, queue_ids: Collection[int]) -> None:
-    for consumer in list(_wakers.get(alias, ())):
+    with _wakers_lock:
+        consumers = list(_wakers[alias])
+    for consumer in consumers:
         consumer.wake(queue_ids)
 
 
 def register(alias: str, consumer: Any) -> None:
     """Have `consumer.wake` called for what this process puts into queues of `alias`."""
-    _wakers.setdefault(alias, weakref.WeakSet()).add(consumer)
+    with _wakers_lock:
+        _wakers.setdefault(alias, weakref.WeakSet()).add(consumer)
 
 
 def can_listen(connection: BaseDatabaseWrapper) -> bool:
