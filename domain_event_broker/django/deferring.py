@@ -42,17 +42,19 @@ def defer(events: Sequence[DomainEvent], using: str | None) -> list[PublishResul
     if capture := capturing():
         return capture.publish(messages, open_transaction(using))
     transport = transport_for(settings)
-    if isinstance(transport, DatabaseTransport) and transport.alias == alias_to_write(using):
-        return _put_into_queues(messages, transport)
-    if needs_outbox(settings):
-        return _store(messages, settings, alias_to_write(using))
+    if transport.capabilities.persistent:
+        alias = alias_to_write(using)
+        if isinstance(transport, DatabaseTransport) and transport.alias == alias:
+            return _put_into_queues(messages, transport)
+        if settings.outbox:
+            return _store(messages, settings, alias)
     return _publish_on_commit(messages, settings, open_transaction(using))
 
 
 def needs_outbox(settings: Settings) -> bool:
     """Whether events are stored before they are sent.
 
-    Before a broker that ends with the process, they need not be.
+    Before a broker that ends with the process, or in their own database, they need not be.
     """
     return settings.outbox and transport_for(settings).capabilities.persistent
 

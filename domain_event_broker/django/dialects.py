@@ -20,8 +20,26 @@ class UnsupportedDatabase(ConfigurationError):
     """The database's kind is none that outbox, inbox and database transport run on."""
 
 
+def now_of(connection: BaseDatabaseWrapper) -> str:
+    """SQL for the database's own time."""
+    if connection.vendor == "postgresql":
+        return "STATEMENT_TIMESTAMP()"
+    if connection.vendor == "sqlite":
+        return f"STRFTIME({_SQLITE_FORMAT}, 'now')"
+    raise unsupported(connection)
+
+
+def from_now(seconds: float, connection: BaseDatabaseWrapper) -> Sql:
+    """SQL for so many seconds after `now_of`, with one parameter."""
+    if connection.vendor == "postgresql":
+        return "STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'", (seconds,)
+    if connection.vendor == "sqlite":
+        return f"STRFTIME({_SQLITE_FORMAT}, 'now', %s)", (f"{seconds:+.3f} seconds",)
+    raise unsupported(connection)
+
+
 class FromNow(Expression):
-    """The database's own time, so many seconds from now."""
+    """`from_now` for the ORM."""
 
     output_field = DateTimeField()
 
@@ -29,26 +47,14 @@ class FromNow(Expression):
         super().__init__()
         self.seconds = seconds
 
-    def sql(self, connection: BaseDatabaseWrapper) -> Sql:
-        if connection.vendor == "postgresql":
-            if not self.seconds:
-                return "STATEMENT_TIMESTAMP()", ()
-            return "STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'", (self.seconds,)
-        if connection.vendor == "sqlite":
-            if not self.seconds:
-                return f"STRFTIME({_SQLITE_FORMAT}, 'now')", ()
-            return f"STRFTIME({_SQLITE_FORMAT}, 'now', %s)", (f"{self.seconds:+.3f} seconds",)
-        raise unsupported(connection)
-
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
-        return self.sql(connection)
+        return from_now(self.seconds, connection)
 
 
 def seconds_until(column: str, connection: BaseDatabaseWrapper) -> str:
     """SQL for how many seconds from now the time in `column` is."""
-    now, _ = FromNow().sql(connection)
     if connection.vendor == "postgresql":
-        return f"EXTRACT(EPOCH FROM {column} - {now})::float8"
+        return f"EXTRACT(EPOCH FROM {column} - {now_of(connection)})::float8"
     return f"(JULIANDAY({column}) - JULIANDAY('now')) * 86400.0"
 
 

@@ -21,11 +21,10 @@ _TOKEN_CHARACTERS = 32
 class StoredMessage(models.Model):
     """An encoded event, with the lease of whoever works on it."""
 
-    #: For people; what is sent stands in `properties`.
     event_id = models.CharField(max_length=_KEY_CHARACTERS)
     routing_key = models.CharField(max_length=_KEY_CHARACTERS)
     body = models.BinaryField()
-    #: JSON of all but the body.
+    #: JSON of what the columns above do not say.
     properties = models.TextField()
     #: When the lease ends, or the next attempt begins.
     due_at = models.DateTimeField(null=True, db_default=Now())

@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper as Wrapper
 from django.db.models import F
 
 from ..messages import Message
-from .dialects import FromNow, chosen_by, seconds_until, skip_locked
+from .dialects import FromNow, chosen_by, from_now, now_of, seconds_until, skip_locked
 from .stored import to_columns, to_message
 
 #: Rows in one INSERT: below the number of parameters that any SQLite takes.
@@ -99,12 +99,12 @@ class StoredMessageQuerySet(models.QuerySet[Any]):
     ) -> list[tuple[Any, ...]]:
         """Lease the rows that the subquery `chosen` selects; return some columns of each."""
         connection = self._connection
-        due_at, lease = FromNow(lease_seconds).sql(connection)
+        due_at, lease = from_now(lease_seconds, connection)
         with connection.cursor() as cursor:
             cursor.execute(
                 f"UPDATE {self._table} SET {also}due_at = {due_at}, lease_token = %s "
                 f"WHERE {chosen_by(chosen, connection)} "
-                f"RETURNING id, body, properties, {returning}",
+                f"RETURNING id, {returning}, event_id, routing_key, body, properties",
                 [*lease, token, *parameters],
             )
             return sorted(cursor.fetchall(), key=lambda row: row[0])
@@ -120,7 +120,7 @@ class OutboxQuerySet(StoredMessageQuerySet):
         together or not at all; for more, open one.
         """
         connection = self._connection
-        due_at, lease = FromNow(lease_seconds).sql(connection)
+        due_at, lease = from_now(lease_seconds, connection)
         return self._insert(
             "event_id, routing_key, body, properties, due_at, lease_token",
             f"(%s, %s, %s, %s, {due_at}, %s)",
@@ -130,7 +130,7 @@ class OutboxQuerySet(StoredMessageQuerySet):
 
     def claim(self, limit: int, token: str, lease_seconds: float) -> list[OutboxRow]:
         """Lease up to `limit` rows that are due, the longest due first; return them by id."""
-        now, _ = FromNow().sql(self._connection)
+        now = now_of(self._connection)
         rows = self._claim(
             f"SELECT id FROM {self._table} WHERE due_at <= {now} ORDER BY due_at, id LIMIT %s"
             f"{skip_locked(self._connection)}",
@@ -140,8 +140,7 @@ class OutboxQuerySet(StoredMessageQuerySet):
             lease_seconds,
         )
         return [
-            OutboxRow(row_id, to_message(body, properties), attempts)
-            for row_id, body, properties, attempts in rows
+            OutboxRow(row_id, to_message(*columns), attempts) for row_id, attempts, *columns in rows
         ]
 
     def postpone(self, delay_seconds: float, error: str) -> int:
@@ -171,7 +170,7 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
     def enqueue(self, rows: Sequence[tuple[int, Message]]) -> None:
         """Put each message into the queue with that id, as part of the current transaction."""
         connection = self._connection
-        now, _ = FromNow().sql(connection)
+        now = now_of(connection)
         self._insert(
             "event_id, routing_key, body, properties, queue_id, due_at",
             f"(%s, %s, %s, %s, %s, {now})",
@@ -185,7 +184,7 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
         Whose lease ran out unsettled counts a crash, and is *suspect*: its handler may have ended
         the process. Suspects are claimed alone, so that a poison takes no neighbour with it.
         """
-        now, _ = FromNow().sql(self._connection)
+        now = now_of(self._connection)
         due = (
             f"SELECT id, due_at, CASE WHEN lease_token <> '' OR crashes > 0 THEN 1 ELSE 0 END "
             f"AS suspect FROM {self._table} WHERE queue_id = %s AND due_at <= {now} "
@@ -204,17 +203,14 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
             also="crashes = crashes + CASE WHEN lease_token = '' THEN 0 ELSE 1 END, ",
         )
         return [
-            QueuedRow(row_id, to_message(body, properties), crashes)
-            for row_id, body, properties, crashes in rows
+            QueuedRow(row_id, to_message(*columns), crashes) for row_id, crashes, *columns in rows
         ]
 
     def move(self, queue_id: int, message: Message, delay_seconds: float = 0.0) -> int:
         """Replace the row's message, to be due in `queue_id` after the delay, as if it were new."""
-        columns = to_columns(message)
         return self.update(
+            **to_columns(message)._asdict(),
             queue=queue_id,
-            body=columns.body,
-            properties=columns.properties,
             due_at=FromNow(delay_seconds),
             lease_token="",
             crashes=0,

@@ -1,7 +1,8 @@
 """Between a `Message` and the columns that keep it.
 
-`properties` is JSON in ASCII, so that no database stumbles over a NUL or another encoding. What
-JSON has no type for stands in a one-key object: headers of others may hold anything.
+`properties` is JSON of what the other columns do not imply, in ASCII, so that no database stumbles
+over a NUL or another encoding. What JSON has no type for stands in a one-key object: headers of
+others may hold anything.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+from ..encoding import CONTENT_ENCODING, CONTENT_TYPE
 from ..messages import Message
 from ..names import MAX_KEY_BYTES
 
@@ -32,7 +34,7 @@ _BYTES, _TIME, _DECIMAL, _TABLE = "$bytes", "$time", "$decimal", "$table"
 
 
 class Columns(NamedTuple):
-    """The values of `StoredMessage`, in its order."""
+    """The values of `StoredMessage` that are the message's own, in its order."""
 
     event_id: str
     routing_key: str
@@ -41,23 +43,34 @@ class Columns(NamedTuple):
 
 
 def to_columns(message: Message) -> Columns:
+    event_id = _shown(message.message_id or "")
+    routing_key = _shown(message.routing_key)
+    implied = _implied(event_id, routing_key)
     fields: dict[str, Any] = {
-        name: value for name in _FIELDS if (value := getattr(message, name)) is not None
+        name: value for name in _FIELDS if (value := getattr(message, name)) != implied.get(name)
     }
     if message.headers:
         fields["headers"] = {_text(key): _pack(value) for key, value in message.headers.items()}
-    return Columns(
-        event_id=_for_people(message.message_id or ""),
-        routing_key=_for_people(message.routing_key),
-        body=message.body,
-        properties=_ENCODER.encode(fields),
-    )
+    return Columns(event_id, routing_key, message.body, _ENCODER.encode(fields))
 
 
-def to_message(body: bytes | memoryview, properties: str) -> Message:
+def to_message(
+    event_id: str, routing_key: str, body: bytes | memoryview, properties: str
+) -> Message:
     fields = json.loads(properties)
     headers = {key: _unpack(value) for key, value in fields.pop("headers", {}).items()}
-    return Message(body=bytes(body), headers=headers, **fields)
+    return Message(body=bytes(body), headers=headers, **_implied(event_id, routing_key) | fields)
+
+
+def _implied(event_id: str, routing_key: str) -> dict[str, Any]:
+    """The properties that nearly every message has; only those that differ are written down."""
+    return {
+        "routing_key": routing_key,
+        "message_id": event_id,
+        "correlation_id": event_id,
+        "content_type": CONTENT_TYPE,
+        "content_encoding": CONTENT_ENCODING,
+    }
 
 
 _ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"))
@@ -99,7 +112,7 @@ def _text(key: str | bytes) -> str:
     return key if isinstance(key, str) else key.decode("utf-8", "backslashreplace")
 
 
-def _for_people(text: str) -> str:
-    # PostgreSQL's text holds no NUL, and no surrogate.
+def _shown(text: str) -> str:
+    # PostgreSQL's text holds no NUL, and no surrogate; the properties do.
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
     return shown[:MAX_KEY_BYTES]
