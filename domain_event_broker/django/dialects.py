@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import DateTimeField, Expression
+from django.db.models import BooleanField, DateTimeField, Expression
 from django.db.models.sql.compiler import SQLCompiler
 
 from ..errors import ConfigurationError
-
-#: A piece of SQL and its parameters.
-Sql = tuple[str, tuple[Any, ...]]
 
 _SQLITE_FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
 
@@ -29,12 +27,12 @@ def now_of(connection: BaseDatabaseWrapper) -> str:
     raise unsupported(connection)
 
 
-def from_now(seconds: float, connection: BaseDatabaseWrapper) -> Sql:
-    """SQL for so many seconds after `now_of`, with one parameter."""
+def from_now(seconds: float, connection: BaseDatabaseWrapper) -> str:
+    """SQL for so many seconds after `now_of`; a literal, which is cheaper than a parameter."""
     if connection.vendor == "postgresql":
-        return "STATEMENT_TIMESTAMP() + %s * INTERVAL '1 second'", (seconds,)
+        return f"STATEMENT_TIMESTAMP() + INTERVAL '{seconds:.3f} seconds'"
     if connection.vendor == "sqlite":
-        return f"STRFTIME({_SQLITE_FORMAT}, 'now', %s)", (f"{seconds:+.3f} seconds",)
+        return f"STRFTIME({_SQLITE_FORMAT}, 'now', '{seconds:+.3f} seconds')"
     raise unsupported(connection)
 
 
@@ -48,7 +46,21 @@ class FromNow(Expression):
         self.seconds = seconds
 
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
-        return from_now(self.seconds, connection)
+        return from_now(self.seconds, connection), ()
+
+
+class IdIn(Expression):
+    """That a row's ``id`` is one of these: for hundreds, which as parameters take their time."""
+
+    conditional = True
+    output_field = BooleanField()
+
+    def __init__(self, ids: Iterable[int]) -> None:
+        super().__init__()
+        self.ids = tuple(map(int, ids))
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> Any:
+        return f"id IN ({', '.join(map(str, self.ids)) or 'NULL'})", ()
 
 
 def seconds_until(column: str, connection: BaseDatabaseWrapper) -> str:

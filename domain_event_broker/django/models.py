@@ -12,6 +12,7 @@ from typing import ClassVar
 from django.db import models
 from django.db.models.functions import Now
 
+from .fields import RowAutoField
 from .querysets import OutboxQuerySet, QueuedMessageQuerySet
 
 _KEY_CHARACTERS = 255
@@ -56,6 +57,7 @@ class OutboxEvent(StoredMessage):
 class InboxEntry(models.Model):
     """An event that took effect in a handler: written in the handler's own transaction."""
 
+    id = RowAutoField(primary_key=True)
     handler = models.CharField(max_length=_KEY_CHARACTERS)
     event_id = models.CharField(max_length=_KEY_CHARACTERS)
     handled_at = models.DateTimeField(db_default=Now())

@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper as Wrapper
 from django.db.models import F
 
 from ..messages import Message
-from .dialects import FromNow, chosen_by, from_now, now_of, seconds_until, skip_locked
+from .dialects import FromNow, IdIn, chosen_by, from_now, now_of, seconds_until, skip_locked
 from .stored import to_columns, to_message
 
 #: Rows in one INSERT: below the number of parameters that any SQLite takes.
@@ -44,7 +44,7 @@ class StoredMessageQuerySet(models.QuerySet[Any]):
         return self.filter(due_at__lte=FromNow())
 
     def held_by(self, token: str, ids: Collection[int]) -> Self:
-        return self.filter(pk__in=ids, lease_token=token)
+        return self.filter(IdIn(ids), lease_token=token)
 
     def renew(self, lease_seconds: float) -> int:
         """Have the leases end so many seconds from now; return how many there were."""
@@ -99,13 +99,12 @@ class StoredMessageQuerySet(models.QuerySet[Any]):
     ) -> list[tuple[Any, ...]]:
         """Lease the rows that the subquery `chosen` selects; return some columns of each."""
         connection = self._connection
-        due_at, lease = from_now(lease_seconds, connection)
         with connection.cursor() as cursor:
             cursor.execute(
-                f"UPDATE {self._table} SET {also}due_at = {due_at}, lease_token = %s "
-                f"WHERE {chosen_by(chosen, connection)} "
+                f"UPDATE {self._table} SET {also}due_at = {from_now(lease_seconds, connection)}, "
+                f"lease_token = %s WHERE {chosen_by(chosen, connection)} "
                 f"RETURNING id, {returning}, event_id, routing_key, body, properties",
-                [*lease, token, *parameters],
+                [token, *parameters],
             )
             return sorted(cursor.fetchall(), key=lambda row: row[0])
 
@@ -120,11 +119,10 @@ class OutboxQuerySet(StoredMessageQuerySet):
         together or not at all; for more, open one.
         """
         connection = self._connection
-        due_at, lease = from_now(lease_seconds, connection)
         return self._insert(
-            "event_id, routing_key, body, properties, due_at, lease_token",
-            f"(%s, %s, %s, %s, {due_at}, %s)",
-            [(*to_columns(message), *lease, token) for message in messages],
+            "event_id, routing_key, body, properties, lease_token, due_at",
+            f"(%s, %s, %s, %s, %s, {from_now(lease_seconds, connection)})",
+            [(*to_columns(message), token) for message in messages],
             connection,
         )
 

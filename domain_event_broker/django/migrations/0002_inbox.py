@@ -3,6 +3,8 @@
 from django.db import migrations, models
 from django.db.models.functions import Now
 
+from domain_event_broker.django.fields import RowAutoField
+
 
 class Migration(migrations.Migration):
     dependencies = [("domain_event_broker", "0001_outbox")]
@@ -10,12 +12,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="InboxEntry",
             fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
+                ("id", RowAutoField(primary_key=True, serialize=False)),
                 ("handler", models.CharField(max_length=255)),
                 ("event_id", models.CharField(max_length=255)),
                 ("handled_at", models.DateTimeField(db_default=Now())),
