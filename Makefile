@@ -3,14 +3,15 @@ PYTHON ?= python3
 RELEASES ?= installed,4.0,4.3
 PAIRS ?=
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := .venv/bin
-TYPED := domain_event_broker tests example_project manage.py
+TYPED := domain_event_broker tests example_project benchmarks manage.py
 comma := ,
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv rabbitmq postgresql demo test lint types test-fast test-postgresql \
-	test-brokers prepare-brokers test-matrix clean
+.PHONY: help setup venv rabbitmq postgresql demo demo-rabbitmq test lint types test-fast \
+	test-postgresql test-brokers prepare-brokers test-matrix bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -26,8 +27,11 @@ rabbitmq:
 postgresql:
 	@scripts/install-postgresql
 
-demo: venv rabbitmq ## run the example shop on a RabbitMQ node of its own
+demo: venv ## run the example shop on a database alone, or on BROKER=amqp://...
 	$(BIN)/python -m example_project.demo
+
+demo-rabbitmq: venv rabbitmq ## run the example shop on a RabbitMQ node of its own
+	$(BIN)/python -m example_project.demo --rabbitmq
 
 test: setup lint types ## every check and test, on the installed RabbitMQ, SQLite and PostgreSQL
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
@@ -58,6 +62,9 @@ prepare-brokers: ## make the RabbitMQ releases in RELEASES that are not installe
 
 test-matrix: venv ## what test-fast runs, on each Python and Django (PAIRS="3.12-6.1")
 	PAIRS="$(PAIRS)" $(BIN)/python scripts/run_matrix.py
+
+bench: setup ## measure beside peers, on private servers (BENCH_ARGS="publish --rounds 5")
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 clean: ## remove what was made here (not the prepared RabbitMQ releases)
 	rm -rf .venv .matrix build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

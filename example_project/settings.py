@@ -49,9 +49,10 @@ DATABASES = {
     "other": database("OTHER_DATABASE_URL", "sqlite://:memory:"),
 }
 
-# An empty URL means: no broker, publish nothing. Django's debug page shows the environment, but
-# hides variables with SECRET in their name.
-_BROKER_URL = env.str("BROKER_SECRET_URL", default="amqp://guest:guest@localhost:5672/%2F")
+# By default the database above carries the events. For RabbitMQ, say where it is:
+# amqp://user:password@host:5672/vhost. An empty URL means: no broker, publish nothing.
+# Django's debug page shows the environment, but hides variables with SECRET in their name.
+_BROKER_URL = env.str("BROKER_SECRET_URL", default="database://")
 DOMAIN_EVENT_BROKER = {
     "URL": _BROKER_URL or None,
     # The prefix of the handlers' names, which are the names of their queues.

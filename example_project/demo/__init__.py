@@ -1,1 +1,1 @@
-"""The shop at work: `python -m example_project.demo` plays a day in it on a real RabbitMQ."""
+"""The shop at work: `python -m example_project.demo` plays a day in it, with real processes."""

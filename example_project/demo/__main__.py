@@ -1,18 +1,30 @@
-"""Run the demo; exit 0 if every published event was handled, and only those."""
+"""Run the demo; exit 0 if every published event was handled, and only those.
+
+python -m example_project.demo              # the shop's own database carries the events
+python -m example_project.demo --rabbitmq   # a RabbitMQ node does, started for the demo alone
+BROKER=amqp://... python -m example_project.demo
+"""
 
 from __future__ import annotations
 
 import sys
+from argparse import ArgumentParser
 
 import django
 
 from .processes import DemoError
-from .stage import set_stage
+from .stage import BROKER_VARIABLE, set_stage
 
 
 def main() -> int:
+    parser = ArgumentParser(prog="python -m example_project.demo", description="A day in the shop.")
+    parser.add_argument(
+        "--rabbitmq",
+        action="store_true",
+        help=f"on a RabbitMQ node of its own, whatever {BROKER_VARIABLE} says",
+    )
     try:
-        with set_stage() as stage:
+        with set_stage(on_rabbitmq=parser.parse_args().rabbitmq) as stage:
             django.setup()
             from .story import Story  # needs Django's apps
 

@@ -1,4 +1,4 @@
-"""What handlers should have done, and what they left behind: mails, rows and dead letters.
+"""What handlers should have done, and what is there: mails, rows and dead letters.
 
 Handled events are counted by their effects, not by what a log says of them.
 """
@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db.models import Sum
 
 from domain_event_broker import LEAVE, replay_all
+from domain_event_broker.django.models import OutboxEvent, QueuedMessage
 from domain_event_broker.django.registry import RegisteredHandler, registry
 from domain_event_broker.messages import ERROR_MESSAGE, ERROR_TYPE, REASON, Message
 from domain_event_broker.routing import matches
@@ -100,6 +101,15 @@ def mails() -> list[Mail]:
 def logged_event_ids() -> set[str]:
     """The audit log, which is bound to every event there is."""
     return set(AuditEntry.objects.values_list("event_id", flat=True))
+
+
+def stored_event_ids() -> set[str]:
+    """The events that wait in the database: to be sent, or in the queues that it keeps itself."""
+    return {
+        event_id
+        for model in (OutboxEvent, QueuedMessage)
+        for event_id in model.objects.values_list("event_id", flat=True)
+    }
 
 
 def dead_letters(handler_name: str) -> list[DeadLetter]:

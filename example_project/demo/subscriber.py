@@ -12,6 +12,9 @@ from .stage import Stage
 
 COMMAND = "manage.py run_subscriber --verbosity 2"
 HANDLING_TIMEOUT_SECONDS = 30
+# What it writes of an event, and of a copy of one.
+HANDLED = "was handled."
+HANDLED_BEFORE = "was handled before."
 
 
 class Subscriber:
@@ -21,20 +24,20 @@ class Subscriber:
         self._server: Server = stage.serve(COMMAND, **environment)
         self._server.wait_for(r"(?m)^Ready")
 
-    def wait_for_handling(self, event: Published, handlers: Collection[str]) -> None:
-        """Wait until each of the handlers has handled the event."""
+    def wait_for(self, event: Published, ending: str, handlers: Collection[str]) -> None:
+        """Wait until it has written that the event ended so, for each of the handlers."""
         wait_until(
-            lambda: self._handlers_done_with(event) >= set(handlers),
+            lambda: self._handlers_that_ended(event, ending) >= set(handlers),
             HANDLING_TIMEOUT_SECONDS,
-            f"{event.routing_key} {event.event_id} was not handled by all of {sorted(handlers)}",
+            f"{event.routing_key} {event.event_id}: not all of {sorted(handlers)} said {ending!r}",
         )
 
-    def lines_of(self, event: Published, handler: str) -> list[str]:
-        """What it wrote of an event and a handler, with the event's id shortened."""
+    def lines_of(self, event: Published, *, handler: str = "", ending: str = "") -> list[str]:
+        """What it wrote of an event, with the event's id shortened."""
         return [
             line.replace(event.event_id, event.short_id)
             for line in self._server.lines_with(event.event_id)
-            if line.startswith(handler)
+            if line.startswith(handler) and line.endswith(ending)
         ]
 
     def stop(self) -> None:
@@ -43,6 +46,5 @@ class Subscriber:
         if status != 0:
             raise DemoError(f"`{COMMAND}` ended with status {status}.")
 
-    def _handlers_done_with(self, event: Published) -> set[str]:
-        lines = self._server.lines_with(event.event_id)
-        return {line.partition(":")[0] for line in lines if "was handled" in line}
+    def _handlers_that_ended(self, event: Published, ending: str) -> set[str]:
+        return {line.partition(":")[0] for line in self.lines_of(event, ending=ending)}

@@ -11,6 +11,9 @@ from pytest_django.fixtures import Settings
 
 Handle = Callable[[], None]
 
+#: For tests that use `handle`: the subscriber looks into the outbox of every database.
+uses_all_databases = pytest.mark.django_db(transaction=True, databases="__all__")
+
 
 @pytest.fixture(autouse=True)
 def shop(settings: Settings) -> None:

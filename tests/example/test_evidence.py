@@ -11,7 +11,12 @@ from pytest_django.fixtures import Settings
 from example_project.demo.evidence import Published, logged_event_ids, mails, tally
 from example_project.shop.models import Customer
 
-from .conftest import Handle
+from .conftest import Handle, uses_all_databases
+
+pytestmark = uses_all_databases
+
+# The subscriber relays the outbox of each.
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 ORDER = {"product": "book", "quantity": 1, "card": "valid"}
 

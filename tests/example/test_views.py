@@ -10,7 +10,12 @@ from django.test import Client
 from example_project.reporting.models import AuditEntry
 from example_project.shop.models import Customer, Order
 
-from .conftest import Handle
+from .conftest import Handle, uses_all_databases
+
+pytestmark = uses_all_databases
+
+# The subscriber relays the outbox of each.
+pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
 
 CREATED, BAD_REQUEST, PAYMENT_REQUIRED, METHOD_NOT_ALLOWED = 201, 400, 402, 405
 CUSTOMER = {"name": "Customer 1", "email": "customer-1@example.com"}
