@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from django.db import connections
@@ -42,6 +42,9 @@ _SETTLE_AGAIN_SECONDS = 1.0
 # every minute.
 _FIRST_SWEEP_SECONDS = 1.0
 _SWEEP_SECONDS = 60.0
+# What is left to the sweeps is due once its leases have ended, and its rows were written a moment
+# after these were reckoned.
+_LEASE_MARGIN_SECONDS = 1.0
 # An idle thread keeps its database connections no longer than this.
 _IDLE_SECONDS = 1.0
 
@@ -50,9 +53,9 @@ _IDLE_SECONDS = 1.0
 class Committed:
     """An event that was committed to the outbox of `alias`."""
 
-    row: OutboxRow
+    row: OutboxRow = field(repr=False)
     alias: str
-    settings: Settings
+    settings: Settings = field(repr=False)
     #: By `time.monotonic`, when the lease of its row ends.
     leased_until: float
 
@@ -164,6 +167,8 @@ class _Shift:
         self._relay: Relay | None = None
         self._unsettled: dict[str, list[int]] = {}
         self._failures = 0
+        # When the last lease ends of what was left to the sweeps.
+        self._left_until = 0.0
         self._last_send = self._last_work = time.monotonic()
         self._settle_at = self._sweep_at = math.inf
         self._is_idle = True
@@ -186,6 +191,7 @@ class _Shift:
 
     def work(self, events: Sequence[Committed]) -> None:
         """Send `events`, and do what else is due."""
+        has_worked = bool(events) or time.monotonic() >= min(self._settle_at, self._sweep_at)
         try:
             for (alias, _), group in groupby(events, key=lambda e: (e.alias, e.settings)):
                 self._send(list(group), alias)
@@ -195,8 +201,10 @@ class _Shift:
             if now >= self._sweep_at:
                 self._sweep()
         except (DatabaseError, DomainEventBrokerError) as error:
+            connections.close_all()  # one that broke would stay so
+            self._leave(events)
             self._fail(error)
-        self._rest(bool(events))
+        self._rest(has_worked)
 
     def end(self) -> None:
         try:
@@ -211,7 +219,8 @@ class _Shift:
 
     def _send(self, events: Sequence[Committed], alias: str) -> None:
         if self._failures:
-            return  # the sweep that finds the broker again sends them, too
+            self._leave(events)
+            return
         sender = self._sender_for(events[0].settings)
         rows = self._held(events, alias)
         if not rows:
@@ -227,6 +236,11 @@ class _Shift:
             self._settle_at = self._last_send
         if sent.outage is not None:
             self._fail(sent.outage)
+
+    def _leave(self, events: Sequence[Committed]) -> None:
+        """Leave events to the sweeps, which can send them once their leases have ended."""
+        for event in events:
+            self._left_until = max(self._left_until, event.leased_until + _LEASE_MARGIN_SECONDS)
 
     def _held(self, events: Sequence[Committed], alias: str) -> list[OutboxRow]:
         """The rows whose leases are ours long enough; those that end soon are renewed."""
@@ -261,7 +275,10 @@ class _Shift:
             self._fail(relayed.outage)
             return
         self._failures = 0
-        self._sweep_at = time.monotonic() + (0 if relayed.sent else _SWEEP_SECONDS)
+        self._sweep_at = time.monotonic()
+        if not relayed.sent:
+            is_any_left = self._sweep_at < self._left_until
+            self._sweep_at = self._left_until if is_any_left else self._sweep_at + _SWEEP_SECONDS
 
     def _fail(self, error: Exception) -> None:
         """The broker, or the database, is away: leave everything to the sweeps until one works."""

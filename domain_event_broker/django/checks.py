@@ -138,11 +138,14 @@ def check_row_locks(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage
 
 def _settings_error(error: conf.InvalidSettings) -> CheckMessage:
     if isinstance(error, conf.UnknownScheme):
-        hint = "The scheme names the transport: amqp:// or amqps:// for RabbitMQ."
+        hint = (
+            "The scheme names the transport: amqp:// or amqps:// for RabbitMQ, database:// for the "
+            "project's own database."
+        )
         return _message(checks.Error, "E002", str(error), hint)
     hint = (
-        f"{conf.SETTING} is a URL such as 'amqp://user:password@host:5672/vhost', None to publish "
-        "nothing, or a dict with the URL and further keys."
+        f"{conf.SETTING} is a URL such as 'amqp://user:password@host:5672/vhost' or 'database://', "
+        "None to publish nothing, or a dict with the URL and further keys."
     )
     return _message(checks.Error, "E001", str(error), hint)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from django.db import (
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# PostgreSQL's: undefined_table and undefined_column.
+_MISSING_CODES = ("42P01", "42703")
 # What is tried again when SQLite is locked waits so long between attempts.
 _LOCKED_PAUSE_SECONDS = 0.02
 
@@ -65,6 +68,15 @@ def check_tables(alias: str, *models: type[Model]) -> None:
         )
 
 
+@contextmanager
+def translated(alias: str) -> Iterator[None]:
+    """Raise what `translate` makes of the database's errors in the block."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise translate(error, alias) from error
+
+
 def translate(error: DatabaseError, alias: str) -> DomainEventBrokerError:
     """Our error for one of the database's, with it as its ``__cause__``."""
     translated: DomainEventBrokerError
@@ -80,10 +92,12 @@ def translate(error: DatabaseError, alias: str) -> DomainEventBrokerError:
 
 
 def is_missing_table(error: DatabaseError) -> bool:
-    # PostgreSQL says ProgrammingError, SQLite OperationalError.
-    text = str(error)
-    is_missing = "does not exist" in text or "no such table" in text
-    return is_missing and isinstance(error, ProgrammingError | OperationalError)
+    # Not by PostgreSQL's texts: they may be in any language, and say the same of a database.
+    if isinstance(error, ProgrammingError):
+        cause = error.__cause__
+        code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+        return code in _MISSING_CODES
+    return isinstance(error, OperationalError) and "no such table" in str(error)
 
 
 def is_locked(error: DatabaseError) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from .databases import waiting_out_locks
 from .dialects import FromNow
-from .models import InboxEntry
+from .models import InboxEntry, Queue, QueuedMessage
 from .transport.queues import drop_expired, expired_queues
 
 #: Longer than the longest delay of a retry (30 days), with room for copies that a broker kept.
@@ -27,6 +27,8 @@ class Pruned:
     inbox_entries: int
     #: Queues that went with a consumer that died, with the messages in them.
     queues: int
+    #: Messages whose queue was deleted while they were published.
+    messages: int
 
 
 def prune(
@@ -37,14 +39,14 @@ def prune(
     on_progress: Callable[[int], None] = lambda count: None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Pruned:
-    """Remove inbox entries older than the retention, and queues whose consumers died.
+    """Remove inbox entries older than the retention, and what consumers that died left behind.
 
     Safe beside running subscribers, and to be broken off: each batch is a transaction of its own.
     Raises the database's errors.
     """
     old = old_entries(alias, retention_days)
     if is_dry_run:
-        return Pruned(alias, old.count(), expired_queues(alias).count())
+        return Pruned(alias, old.count(), expired_queues(alias).count(), orphans(alias).count())
     entries = 0
     for count in _delete_batches(old):
         entries += count
@@ -52,12 +54,18 @@ def prune(
         if is_stopping():
             break
     queues = waiting_out_locks(lambda: drop_expired(alias), _LOCKED_SECONDS)
-    return Pruned(alias, entries, queues)
+    messages = waiting_out_locks(orphans(alias).delete, _LOCKED_SECONDS)[0]
+    return Pruned(alias, entries, queues, messages)
 
 
 def old_entries(alias: str, retention_days: float) -> QuerySet[InboxEntry]:
     limit = FromNow(-retention_days * DAY_SECONDS)
     return InboxEntry.objects.using(alias).filter(handled_at__lt=limit)
+
+
+def orphans(alias: str) -> QuerySet[QueuedMessage]:
+    queues = Queue.objects.using(alias).filter(pk=OuterRef("queue_id"))
+    return QueuedMessage.objects.using(alias).filter(~Exists(queues))
 
 
 def _delete_batches(old: QuerySet[InboxEntry]) -> Iterator[int]:

@@ -102,7 +102,7 @@ class Relay:
     def sweep(self, most: float = math.inf) -> Relayed:
         """Send all that is due, and return when nothing is or the broker takes no more.
 
-        Also once `most` were sent, or somewhat more. Raises `ConfigurationError`.
+        Also once `most` were sent, or somewhat more. Raises `MissingTables` for a named database.
         """
         relayed = Relayed()
         for alias in self._there():

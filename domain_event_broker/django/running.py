@@ -19,6 +19,7 @@ from ..settings import Settings
 from ..subscribing import Subscriber
 from .care import DatabaseCare
 from .databases import check_tables
+from .deferring import needs_outbox
 from .inbox import once_per_event
 from .models import InboxEntry
 from .registry import RegisteredHandler
@@ -85,8 +86,6 @@ class HandlerRun:
                 return
             close_old_connections()  # this thread needs none while it waits
             self._on_ready()
-            if self._limits.drain:
-                self._drain_outbox()
             with self._relaying():
                 self._subscriber.start_consuming(
                     self._remaining_seconds(),
@@ -120,26 +119,27 @@ class HandlerRun:
         for alias in sorted(aliases):
             self._when_there(partial(check_tables, alias, InboxEntry))
 
-    def _drain_outbox(self) -> None:
-        """Send what is in the outbox, so that what is drained includes it."""
-        relay = Relay(self._settings)
-        try:
-            relay.drain(self._is_over)
-        finally:
-            relay.close()
-
     @contextmanager
     def _relaying(self) -> Iterator[None]:
-        """Relay the outbox meanwhile."""
-        if not (self._settings.outbox and has_outbox()):
+        """Relay the outbox meanwhile; what is to be drained includes what is in it now."""
+        if not (needs_outbox(self._settings) and has_outbox()):
             yield
             return
+        if self._limits.drain:
+            self._drain_outbox()
         thread = RelayThread(self._settings)
         thread.start()
         try:
             yield
         finally:
             thread.stop(self._settings.publish_timeout_seconds)
+
+    def _drain_outbox(self) -> None:
+        relay = Relay(self._settings)
+        try:
+            relay.drain(self._is_over)
+        finally:
+            relay.close()
 
     def _when_there(self, work: Callable[[], None]) -> bool:
         """Do `work` once broker and database are there; ``False`` if the run is to end before."""

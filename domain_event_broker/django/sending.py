@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ..errors import BrokerUnavailable, DomainEventBrokerError, EventError
+from ..errors import BrokerUnavailable, ConfigurationError, DomainEventBrokerError, EventError
 from ..publishing import judge
 from ..retrying import backoff_seconds
 from ..settings import Settings
@@ -75,8 +75,8 @@ class RowSender:
     def send(self, rows: Sequence[OutboxRow], alias: str) -> Sent:
         """Publish `rows` in order; give back, postpone or park what fails.
 
-        `settle` the rows that were sent. Raises `ConfigurationError` and the database's own
-        errors: what is not settled then comes back when the leases end.
+        `settle` the rows that were sent. Raises the database's own errors: what is not settled
+        then comes back when the leases end.
         """
         self._keeper.start()
         self._sending = alias, [row.id for row in rows]
@@ -106,9 +106,14 @@ class RowSender:
         rest = list(_batches(rows))
         while rest and sent.outage is None:
             batch = rest.pop(0)
-            results = transport_for(self.settings).publish(
-                [row.message for row in batch], self.settings.publish_timeout_seconds
-            )
+            try:
+                results = transport_for(self.settings).publish(
+                    [row.message for row in batch], self.settings.publish_timeout_seconds
+                )
+            except ConfigurationError as error:  # such as a refused permission
+                sent.outage = error
+                rest.insert(0, batch)
+                break
             _settle(batch, results, sent, alias, self.settings, self._token)
         _give_back([row for batch in rest for row in batch], alias, self._token)
         return sent

@@ -9,7 +9,8 @@ from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Model
 
-from ..databases import aliases_with
+from ...errors import BrokerUnavailable
+from ..databases import MissingTables, aliases_with, check_tables
 
 
 def seconds(text: str) -> float:
@@ -64,14 +65,29 @@ def add_databases(parser: ArgumentParser) -> None:
     )
 
 
-def databases_with(model: type[Model], named: list[str]) -> list[str]:
-    """Those named, or all that may have the table of `model`. Raises `CommandError`."""
+def databases_with(named: list[str], *models: type[Model]) -> list[str]:
+    """Those named, or all that have the tables of `models`; also those that are away just now.
+
+    Raises `CommandError` for an unknown name, and `MissingTables`.
+    """
     for alias in named:
         if alias not in connections.settings:
             raise CommandError(
                 f"There is no database {alias!r}; there are {', '.join(connections.settings)}."
             )
-    found = named or aliases_with(model)
+    found: list[str] = []
+    missing: MissingTables | None = None
+    for alias in named or aliases_with(models[0]):
+        try:
+            check_tables(alias, *models)
+        except MissingTables as error:
+            missing = missing or error
+            continue
+        except BrokerUnavailable:
+            pass
+        found.append(alias)
+    if missing is not None and (named or not found):
+        raise missing
     if not found:
         raise CommandError("No database of this project can have the app's tables.")
     return found

@@ -62,6 +62,8 @@ class DatabaseTransport(Transport):
         try:
             return waiting_out_locks(lambda: self.enqueue(messages), timeout_seconds)
         except DatabaseError as error:
+            # One that broke would stay so.
+            connections[self.alias].close_if_unusable_or_obsolete()
             # A commit whose answer is lost may have happened; else nothing did.
             result = PublishResult(Outcome.UNKNOWN, translate(error, self.alias))
             return [result] * len(messages)

@@ -68,6 +68,8 @@ class AmqpConsumer(Consumer):
         self._lock = threading.Lock()
         self._settled = threading.Condition(self._lock)
         self._unsettled = 0
+        # Of those, what is decided and goes out with the next `on_posted`.
+        self._untold = 0
         self._received: SimpleQueue[Delivery | None] = SimpleQueue()
         self._connection: Connection | None = None
         # Timers of moves that are tried again later.
@@ -197,6 +199,9 @@ class AmqpConsumer(Consumer):
     def on_posted(self) -> None:
         for channel in self._channels.values():
             channel.flush()
+        untold, self._untold = self._untold, 0
+        if untold:
+            self._done(untold)
 
     def _add(self, channel: SubscriptionChannel) -> None:
         name = channel.subscription.name
@@ -263,7 +268,8 @@ class AmqpConsumer(Consumer):
 
     def _ack(self, delivery: Delivery) -> None:
         _channel(delivery).settle(delivery)
-        self._done()
+        # Not done before it is told: who waits for that may close the connection at once.
+        self._untold += 1
 
     def _give_back(self, delivery: Delivery) -> None:
         """Release what no caller of `receive` has taken."""
@@ -335,9 +341,9 @@ class AmqpConsumer(Consumer):
         except TransportClosed:
             self._done()
 
-    def _done(self) -> None:
+    def _done(self, count: int = 1) -> None:
         with self._settled:
-            self._unsettled -= 1
+            self._unsettled -= count
             if not self._unsettled:
                 self._settled.notify_all()
 

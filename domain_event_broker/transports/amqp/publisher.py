@@ -138,11 +138,14 @@ class Publisher:
         if self._channel is None:
             self._ask_for_channel()
             return
-        while self._is_ready and self._waiting and len(self._unconfirmed) < _WINDOW:
-            if self._is_blocked:
-                return
+        while self._may_write and self._waiting and len(self._unconfirmed) < _WINDOW:
             self._write(self._waiting.popleft())
         self._watch()
+
+    @property
+    def _may_write(self) -> bool:
+        is_open = self._channel is not None and self._channel.is_open
+        return self._is_ready and is_open and not self._is_blocked
 
     def _write(self, pending: Pending) -> None:
         message = pending.message

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.utils import Error as DatabaseError
 
 from ....errors import DomainEventBrokerError
 from ....retrying import MAX_DELAY_SECONDS
 from ...console import NORMAL
-from ...databases import check_tables, translate
+from ...databases import translated
 from ...models import InboxEntry, Queue
 from ...pruning import DAY_SECONDS, DEFAULT_RETENTION_DAYS, Pruned, prune
 from ..arguments import add_databases, databases_with, days
@@ -43,19 +42,17 @@ class Command(BaseCommand):
                 f"A copy of an event may come {MAX_DELAY_SECONDS // DAY_SECONDS} days late, when a "
                 "retry was delayed so long; it would then take effect again."
             )
-        for alias in databases_with(InboxEntry, options["databases"]):
-            try:
-                check_tables(alias, InboxEntry, Queue)
-                pruned = prune(alias, retention_days, is_dry_run=options["dry_run"])
-            except DomainEventBrokerError as error:
-                raise CommandError(str(error)) from error
-            except DatabaseError as error:
-                raise CommandError(str(translate(error, alias))) from error
-            self._tell(pruned, "would be removed" if options["dry_run"] else "removed")
+        try:
+            for alias in databases_with(options["databases"], InboxEntry, Queue):
+                with translated(alias):
+                    pruned = prune(alias, retention_days, is_dry_run=options["dry_run"])
+                self._tell(pruned, "would be removed" if options["dry_run"] else "removed")
+        except DomainEventBrokerError as error:
+            raise CommandError(str(error)) from error
 
     def _tell(self, pruned: Pruned, done: str) -> None:
         if self._verbosity >= NORMAL:
             self.stdout.write(
-                f"{pruned.alias}: {pruned.inbox_entries} inbox entries and {pruned.queues} queues "
-                f"{done}."
+                f"{pruned.alias}: {pruned.inbox_entries} inbox entries, {pruned.queues} queues and "
+                f"{pruned.messages} messages of none {done}."
             )

@@ -7,9 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ....errors import DomainEventBrokerError
+from ....transports import transport_for
 from ... import conf
 from ...console import NORMAL, showing_warnings
-from ...databases import check_tables
+from ...databases import translated
 from ...models import OutboxEvent
 from ...relaying import Relay, Relayed
 from ...sending import outbox
@@ -47,11 +48,11 @@ class Command(BaseCommand):
 
     def _run(self, options: dict[str, Any]) -> None:
         settings = conf.required()
-        aliases = databases_with(OutboxEvent, options["databases"])
+        if not transport_for(settings).capabilities.persistent:
+            raise CommandError(f"{settings.safe_url} ends with this process: nothing to relay to.")
+        aliases = databases_with(options["databases"], OutboxEvent)
         if options["unpark"]:
-            for alias in aliases:
-                check_tables(alias, OutboxEvent)
-                self._tell(f"{alias}: {outbox(alias).unpark()} parked events are tried again.")
+            self._unpark(aliases)
         stop = StopSign()
         relay = Relay(settings, aliases, stop)
         try:
@@ -64,9 +65,18 @@ class Command(BaseCommand):
         finally:
             relay.close()
 
+    def _unpark(self, aliases: list[str]) -> None:
+        for alias in aliases:
+            with translated(alias):
+                count = outbox(alias).unpark()
+            self._tell(f"Parked events of {alias!r} that are tried again: {count}.")
+
     def _sum_up(self, relayed: Relayed, aliases: list[str]) -> None:
-        left = sum(outbox(alias).count() for alias in aliases)
-        parked = sum(outbox(alias).parked().count() for alias in aliases)
+        left = parked = 0
+        for alias in aliases:
+            with translated(alias):
+                left += outbox(alias).count()
+                parked += outbox(alias).parked().count()
         self._tell(f"{relayed.sent} sent, {left} left, {parked} of them parked.")
         if relayed.outage is not None:
             raise CommandError(f"The broker took no more: {relayed.outage}")
