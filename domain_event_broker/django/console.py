@@ -52,14 +52,14 @@ class Console:
             self._tell(VERBOSE, f"  {handler.name}: {', '.join(handler.binding_keys)}")
 
     def report(self, report: Report) -> None:
-        if report.ending in _FAILURES:
-            self._tell(NORMAL, describe(report), self._stderr)
-        else:
-            self._tell(_VERBOSITIES[report.ending], describe(report))
-
-    def _tell(self, verbosity: int, line: str, output: Output | None = None) -> None:
+        verbosity = _VERBOSITIES.get(report.ending, NORMAL)
         if verbosity <= self._verbosity:
-            write_line(output or self._stdout, line)
+            output = self._stderr if report.ending in _FAILURES else self._stdout
+            write_line(output, describe(report))
+
+    def _tell(self, verbosity: int, line: str) -> None:
+        if verbosity <= self._verbosity:
+            write_line(self._stdout, line)
 
 
 def describe(report: Report) -> str:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -127,16 +128,20 @@ class DatabaseConsumer(Consumer):
     # Receiving
 
     def receive(self, timeout_seconds: float) -> Delivery | None:
-        deadline = time.monotonic() + timeout_seconds
+        now = time.monotonic()
+        deadline = now + timeout_seconds
         while self._is_started:
+            if self._buffer and now < self._leased_until:
+                # Without the lock, for each event: two threads never pop the same.
+                with suppress(IndexError):
+                    return self._buffer.popleft()
             with self._changed:
                 self._is_woken = False
-                if self._buffer and time.monotonic() >= self._leased_until:
+                if now >= self._leased_until:
                     self._give_back_buffer()  # we slept, and others may have them
-                if self._buffer:
-                    return self._buffer.popleft()
             wait_seconds = self._refill()
-            remaining = deadline - time.monotonic()
+            now = time.monotonic()
+            remaining = deadline - now
             with self._changed:
                 if self._buffer:
                     continue
@@ -208,9 +213,8 @@ class DatabaseConsumer(Consumer):
     # Settling
 
     def ack(self, delivery: Delivery) -> None:
-        with self._changed:
-            if self._is_open(delivery):
-                self._acked[delivery.token] = None
+        if self._is_open(delivery):
+            self._acked[delivery.token] = None
 
     def retry(self, delivery: Delivery, message: Message, due_at_ms: int) -> None:
         queue = self._queue_of(delivery)
