@@ -32,7 +32,8 @@ log = logging.getLogger(__name__)
 # Events that wait for the thread; what comes beyond is left to the relay.
 _MAX_WAITING = 10_000
 _BATCH = 500
-# Sends follow each other no closer than this: what comes meanwhile goes together.
+# While several events come at a time, sends begin no closer to each other than this: what comes
+# meanwhile goes together.
 _COALESCE_SECONDS = 0.005
 # Rows of confirmed events are deleted together: from so many on, or after so long.
 _SETTLE_ROWS = 500
@@ -169,7 +170,8 @@ class _Shift:
         self._failures = 0
         # When the last lease ends of what was left to the sweeps.
         self._left_until = 0.0
-        self._last_send = self._last_work = time.monotonic()
+        self._last_begin = self._last_send = self._last_work = time.monotonic()
+        self._is_busy = False
         self._settle_at = self._sweep_at = math.inf
         self._is_idle = True
 
@@ -184,9 +186,9 @@ class _Shift:
         return min(max(due_at - time.monotonic(), 0.0), _SWEEP_SECONDS)
 
     def coalesce(self) -> None:
-        """Wait for company, if the last send was only just now."""
-        pause_seconds = self._last_send + _COALESCE_SECONDS - time.monotonic()
-        if pause_seconds > 0:
+        """Wait for company, if the last send had some and was only just now."""
+        pause_seconds = self._last_begin + _COALESCE_SECONDS - time.monotonic()
+        if self._is_busy and pause_seconds > 0:
             time.sleep(pause_seconds)
 
     def work(self, events: Sequence[Committed]) -> None:
@@ -225,6 +227,7 @@ class _Shift:
         rows = self._held(events, alias)
         if not rows:
             return
+        self._last_begin, self._is_busy = time.monotonic(), len(rows) > 1
         sent = sender.send(rows, alias)
         self._last_send = time.monotonic()
         if sent.ids:

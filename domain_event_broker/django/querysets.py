@@ -214,6 +214,12 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
             crashes=0,
         )
 
+    def analyze(self) -> None:
+        """Tell the planner how much there is; for PostgreSQL, and only where we own the table."""
+        if self._connection.vendor == "postgresql":
+            with self._connection.cursor() as cursor:
+                cursor.execute(f"ANALYZE {self._table}")
+
     def seconds_until_due(self, queue_ids: Collection[int]) -> dict[int, float]:
         """For each of these queues that holds anything: when the first of it is due.
 

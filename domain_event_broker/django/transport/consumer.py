@@ -8,6 +8,7 @@ handler takes long, and does what a caller could not wait for.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -42,6 +43,10 @@ _BATCH_SECONDS = 0.5
 _LOCKED_SECONDS = 30.0
 _FAILURE_PAUSE_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
+# A claim that takes longer is one whose plan is wrong: PostgreSQL does not know yet how much waits,
+# and sorts all of it. It is told so at most every so many seconds.
+_SLOW_CLAIM_SECONDS = 0.05
+_STATISTICS_SECONDS = 30.0
 
 
 class _Move(NamedTuple):
@@ -71,6 +76,8 @@ class DatabaseConsumer(Consumer):
         self._acked: dict[int, None] = {}
         self._moves: deque[_Move] = deque()
         self._batch_size = 1
+        self._statistics_at = -math.inf
+        self._wants_statistics = False
         self._claimed_at = 0.0
         # By `time.monotonic`, when the first of our leases ends, unless it is renewed.
         self._leased_until = 0.0
@@ -185,8 +192,10 @@ class DatabaseConsumer(Consumer):
             self._token,
             self._settings.lease_seconds,
         )
-        leased_until = time.monotonic() + self._settings.lease_seconds
+        now = time.monotonic()
+        leased_until = now + self._settings.lease_seconds
         rows = waiting_out_locks(claim, _LOCKED_SECONDS)
+        self._note_claim(time.monotonic() - now)
         deliveries = [Delivery(row.message, subscription, row.crashes, row.id) for row in rows]
         with self._changed:
             self._leased_until = (
@@ -197,6 +206,13 @@ class DatabaseConsumer(Consumer):
             if not self._is_started:
                 self._give_back_buffer()
         return bool(rows)
+
+    def _note_claim(self, took_seconds: float) -> None:
+        is_slow = took_seconds > _SLOW_CLAIM_SECONDS
+        if is_slow and time.monotonic() > self._statistics_at + _STATISTICS_SECONDS:
+            self._statistics_at = time.monotonic()
+            self._wants_statistics = True
+            self._keeper.kick()
 
     def _next_batch_size(self) -> int:
         now = time.monotonic()
@@ -344,6 +360,9 @@ class DatabaseConsumer(Consumer):
                 self._leased_until = leased_until
         if passing:
             keep(self._alias, passing, self._settings.lease_seconds)
+        if self._wants_statistics:
+            self._wants_statistics = False
+            _rows(self._alias).analyze()
 
     def _say_goodbye(self) -> None:
         if self._held:
