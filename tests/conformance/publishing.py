@@ -1,6 +1,5 @@
 """Publishing: outcomes, their order, and that messages arrive as they were sent."""
 
-import threading
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,6 +7,7 @@ import pytest
 
 from domain_event_broker.messages import Message
 from domain_event_broker.transports.base import Outcome
+from tests.support.threads import start_thread
 
 from .harness import (
     LIMIT_SECONDS,
@@ -135,9 +135,7 @@ class Publishing:
         def publish(name: str) -> None:
             outcomes[name] = [outcome for single in sent[name] for outcome in desk.publish(single)]
 
-        threads = [threading.Thread(target=publish, args=[name]) for name in sent]
-        for thread in threads:
-            thread.start()
+        threads = [start_thread(publish, name) for name in sent]
         for thread in threads:
             thread.join(LIMIT_SECONDS)
 

@@ -3,6 +3,7 @@
 import threading
 
 from domain_event_broker.transports.base import Consumer, Delivery
+from tests.support.threads import start_thread
 from tests.support.waiting import wait_until
 
 from .harness import (
@@ -46,8 +47,7 @@ class Receiving:
     def test_waiting_ends_when_a_message_comes(self, desk: Desk) -> None:
         consumer = desk.consumer(subscription())
         received: list[Delivery | None] = []
-        thread = threading.Thread(target=lambda: received.append(consumer.receive(LIMIT_SECONDS)))
-        thread.start()
+        thread = start_thread(lambda: received.append(consumer.receive(LIMIT_SECONDS)))
         sent = message()
         desk.publish(sent)
         thread.join(LIMIT_SECONDS / 2)
@@ -65,9 +65,7 @@ class Receiving:
                 taken.append(delivery.message.message_id)
                 consumer.ack(delivery)
 
-        threads = [threading.Thread(target=take) for _ in range(4)]
-        for thread in threads:
-            thread.start()
+        threads = [start_thread(take) for _ in range(4)]
         sent = [message() for _ in range(400)]
         desk.publish(*sent)
         wait_until(lambda: len(taken) >= 400, LIMIT_SECONDS)
@@ -89,9 +87,7 @@ class Receiving:
             waiting.wait(LIMIT_SECONDS)
             received.append(consumer.receive(LIMIT_SECONDS))
 
-        threads = [threading.Thread(target=wait) for _ in range(3)]
-        for thread in threads:
-            thread.start()
+        threads = [start_thread(wait) for _ in range(3)]
         waiting.wait(LIMIT_SECONDS)
         consumer.stop()
         for thread in threads:

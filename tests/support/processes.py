@@ -45,6 +45,11 @@ class ServerProcess:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """Once it has ended; negative for the signal that ended it."""
+        return self._process.poll()
+
     def terminate(self, timeout_seconds: float, number: signal.Signals = signal.SIGTERM) -> bool:
         """Ask it by a signal to end and wait; return whether it did before the deadline."""
         self.signal(number)

@@ -7,6 +7,7 @@ from django.db import connection, connections, transaction
 from django.test import SimpleTestCase, TestCase
 
 from example_project.shop.models import Customer
+from tests.support.threads import start_thread
 
 THREADS = 4
 ROUNDS = 25
@@ -97,3 +98,16 @@ def test_a_thread_reads_while_another_writes() -> None:
         Customer.objects.create(name="Ada", email="ada@example.com")
         assert threads.submit(count).result(10) == 0
     assert Customer.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_thread_leaves_no_connection_open() -> None:
+    used = []
+
+    def count() -> None:
+        Customer.objects.count()
+        used.append(connections["default"])
+
+    start_thread(count).join(30)
+
+    assert [each.connection for each in used] == [None]

@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from itertools import count
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.releases import (
     requested_releases,
 )
 from tests.support.scratch import remove_abandoned_folders
+from tests.support.threads import at_once, start_thread
 from tests.support.waiting import wait_until
 
 
@@ -39,6 +41,23 @@ def test_free_ports_are_different_and_below_the_outgoing_ones() -> None:
 def test_a_port_that_is_listened_on_is_not_free() -> None:
     with socket.create_server((LOOPBACK, 0)) as server:
         assert not is_free(server.getsockname()[1])
+
+
+def test_a_thread_gets_its_arguments() -> None:
+    seen: list[str] = []
+    start_thread(seen.append, "an argument").join(30)
+    assert seen == ["an argument"]
+
+
+def test_works_at_once_are_threads_of_their_own() -> None:
+    idents = at_once(*[threading.get_ident] * 4)
+    assert len(set(idents)) == 4
+    assert at_once(lambda: "a", lambda: "b") == ["a", "b"]
+
+
+def test_what_one_of_them_raises_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        at_once(lambda: 1, lambda: 1 // 0)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,17 @@ assert core.replay_all("handler", connection_settings="memory://x") == 0
 """
 
 
+USE_A_DATABASE = """
+import domain_event_broker as core
+from domain_event_broker.errors import SettingsError
+
+try:
+    core.publish_domain_event("a.b", {}, connection_settings="database://")
+except SettingsError as error:
+    print(error)
+"""
+
+
 def run(program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", program],
@@ -100,6 +111,15 @@ def test_the_core_publishes_handles_and_replays_without_django() -> None:
 
     assert result.stderr == ""
     assert result.returncode == 0
+
+
+@pytest.mark.parametrize("before", [WITHOUT_DJANGO, ""], ids=["not installed", "not set up"])
+def test_without_a_django_project_the_database_transport_says_what_it_needs(before: str) -> None:
+    result = run(before + USE_A_DATABASE)
+
+    assert result.stderr == ""
+    assert result.stdout.startswith("The transport of database:// cannot be used here: ")
+    assert "database:// needs Django and a project that is set up" in result.stdout
 
 
 def test_no_module_of_the_core_names_django() -> None:

@@ -25,6 +25,8 @@ DEFAULTS = {
     "CRASH_ATTEMPTS": 5,
     "MAX_EVENT_BYTES": 1024 * 1024,
     "UNROUTABLE": "log",
+    "OUTBOX": True,
+    "LEASE": 15.0,
 }
 HUGE = 10**5_000
 NUMBERS_OF_SECONDS = ["PUBLISH_TIMEOUT", "RECONNECT_DELAY", "MAX_RECONNECT_DELAY"]
@@ -108,6 +110,21 @@ def test_a_time_is_a_number_of_seconds(key: str) -> None:
     wrong_numbers: tuple[Any, ...] = (0, -1, float("nan"), float("inf"), 2_592_001, 10**400, HUGE)
     for wrong in (*wrong_numbers, True, "5", None, Decimal(5)):
         assert refusal({**fitting, key: wrong}).startswith(f"{key} must be a number of seconds")
+
+
+def test_a_lease_is_neither_too_short_nor_too_long() -> None:
+    for number in (0.5, 1, 15):
+        assert value_of("LEASE", parse({"LEASE": number})) == number
+    for wrong in (0, 0.49, 15.1, -1, float("nan"), float("inf"), HUGE, True, "5", None, Decimal(5)):
+        message = refusal({"LEASE": wrong})
+        assert message.startswith("LEASE must be a number of seconds from 0.5 to 15, not ")
+
+
+def test_the_outbox_is_on_or_off() -> None:
+    for choice in (True, False):
+        assert value_of("OUTBOX", parse({"OUTBOX": choice})) is choice
+    for wrong in (1, 0, "", "False", None):
+        assert refusal({"OUTBOX": wrong}).startswith("OUTBOX must be True or False, not ")
 
 
 @pytest.mark.parametrize("key", WHOLE_NUMBERS)

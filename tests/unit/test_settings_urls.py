@@ -123,5 +123,7 @@ def test_an_unknown_scheme_is_refused_with_those_known() -> None:
     assert settings is not None
     with pytest.raises(SettingsError) as caught:
         check_scheme(settings)
-    assert str(caught.value) == "URL has the scheme 'kafka'; known are amqp, amqps, memory."
+    assert str(caught.value) == (
+        "URL has the scheme 'kafka'; known are amqp, amqps, database, memory."
+    )
     check_scheme(Settings(url="AMQPS://host/"))
