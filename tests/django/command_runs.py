@@ -1,4 +1,4 @@
-"""``run_subscriber`` called in this process, and handlers that keep what they get."""
+"""Commands called in this process, and handlers that keep what they get."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.core.management import call_command
 
 from domain_event_broker import DomainEvent
 from domain_event_broker.django import domain_event_handler
+from tests.support.threads import start_thread
 
 
 @dataclass
@@ -22,7 +24,7 @@ class Output:
 
 
 def run(*names: str, **options: Any) -> Output:
-    """Run the command to its end."""
+    """Run ``run_subscriber`` to its end."""
     stdout, stderr = StringIO(), StringIO()
     call_command("run_subscriber", *names, stdout=stdout, stderr=stderr, **options)
     return Output(stdout.getvalue(), stderr.getvalue())
@@ -44,11 +46,31 @@ class Handled:
         self.events.append(event)
 
 
+class Failing:
+    """A handler that fails while it is told to."""
+
+    def __init__(self, name: str, error: Exception | None = None) -> None:
+        self.handled: list[DomainEvent] = []
+        self.fails = True
+        self._error = error or ValueError("not yet")
+        domain_event_handler("order.*", name=name)(self.handle)
+
+    def handle(self, event: DomainEvent) -> None:
+        if self.fails:
+            raise self._error
+        self.handled.append(event)
+
+
+def replay(*names: str, verbosity: int = 1, stdout: StringIO | None = None) -> str:
+    stdout = stdout or StringIO()
+    call_command("replay_dead_letters", *names, verbosity=verbosity, stdout=stdout)
+    return stdout.getvalue()
+
+
 @contextmanager
 def command_in_thread(**options: Any) -> Iterator[threading.Thread]:
-    """The command beside the test; ask it to end by other means."""
-    thread = threading.Thread(target=run, kwargs=options)
-    thread.start()
+    """``run_subscriber`` beside the test; ask it to end by other means."""
+    thread = start_thread(partial(run, **options))
     yield thread
     thread.join(10)
     assert not thread.is_alive()

@@ -14,13 +14,13 @@ from domain_event_broker.transports.base import Subscription
 
 
 class Listener:
-    """Receives every event that is published to the memory broker at `url`."""
+    """Receives what is published to the broker at `url`, by default all."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, name: str = "listener", *binding_keys: str) -> None:
         settings = resolve(url)
         assert settings is not None
         self._consumer = transport_for(settings).consumer()
-        self._consumer.subscribe(Subscription("listener", ("#",)))
+        self._consumer.subscribe(Subscription(name, binding_keys or ("#",)))
         self._consumer.start()
         self._messages: list[Message] = []
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from textwrap import dedent
+from types import TracebackType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_SECONDS = 60
@@ -36,6 +42,20 @@ def reserve(event):
 """
 
 
+class Process(subprocess.Popen[str]):
+    """As a context manager, one that is killed where the block fails, and else waited for."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, traceback)
+
+
 class Project:
     """A project `shop` with the settings `shop.settings` and the app `orders`.
 
@@ -49,6 +69,11 @@ class Project:
         self.write("orders/__init__.py", "")
         self.write("orders/domain_events.py", HANDLER)
 
+    @property
+    def database(self) -> Path:
+        """The file of its SQLite database."""
+        return self.folder / "shop/db.sqlite3"
+
     def write(self, path: str, text: str) -> Path:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +84,21 @@ class Project:
         """Add to the settings."""
         with (self.folder / "shop/settings.py").open("a") as file:
             file.writelines(f"{name} = {value!r}\n" for name, value in settings.items())
+
+    def add_database(self, alias: str) -> None:
+        """A copy of its own, under another name."""
+        file = self.database.with_name(f"{alias}.sqlite3")
+        shutil.copy(self.database, file)
+        self.set_database(alias, {"ENGINE": "django.db.backends.sqlite3", "NAME": str(file)})
+
+    def set_database(self, alias: str, config: Mapping[str, Any]) -> None:
+        with (self.folder / "shop/settings.py").open("a") as settings:
+            settings.write(f"DATABASES[{alias!r}] = {dict(config)!r}\n")
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a SELECT finds in its database."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            return connection.execute(query).fetchall()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end."""
@@ -72,16 +112,24 @@ class Project:
             check=False,
         )
 
-    def start(self, *arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
-        """Start a management command; use it as a context manager."""
-        return subprocess.Popen(
+    @contextmanager
+    def start(
+        self, *arguments: str, stdout: int = subprocess.PIPE
+    ) -> Iterator[subprocess.Popen[str]]:
+        """Run a management command beside the block, and see it end; killed if the block fails."""
+        with subprocess.Popen(
             self._command(arguments),
             env=self._environment(),
             cwd=self.folder,
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
-        )
+        ) as process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
 
     def _command(self, arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-W", "error", "-m", "django", *arguments]

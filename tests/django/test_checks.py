@@ -11,6 +11,7 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
+from django.db import connections
 from pytest_django import Settings
 
 from domain_event_broker import DomainEvent
@@ -30,9 +31,9 @@ def on_order(event: DomainEvent) -> None:
     """A handler as it should be."""
 
 
-def run_checks() -> list[CheckMessage]:
+def run_checks(*, deploy: bool = False) -> list[CheckMessage]:
     """All messages; each is a sentence with a hint and without a password."""
-    messages = checks.run_checks(tags=[TAG])
+    messages = checks.run_checks(tags=[TAG], include_deployment_checks=deploy)
     for message in messages:
         assert re.fullmatch(r"domain_event_broker\.[EW]\d{3}", message.id or "")
         assert message.msg.endswith(".")
@@ -98,6 +99,9 @@ def test_e003_same_names() -> None:
         ("E009", lambda: declare("order.*", name="bill")(lambda: None)),
         ("E010", lambda: declare(on_order)),
         ("E011", lambda: declare("order.*", retries=3)(on_order)),
+        ("E011", lambda: declare("order.*", inbox="yes")(on_order)),
+        ("E012", lambda: declare("order.*", using="nowhere")(on_order)),
+        ("E012", lambda: declare("order.*", using=5)(on_order)),
     ],
 )
 def test_wrong_handlers(code: str, declaration: Callable[[], None]) -> None:
@@ -115,6 +119,108 @@ def test_e008_asynchronous_handlers() -> None:
     declare("order.*", name="bill")(handle)
 
     assert "asynchronous" in only_message("E008").msg
+
+
+def test_e012_names_the_databases_that_there_are() -> None:
+    declare("order.*", using="othr")(on_order)
+
+    hint = only_message("E012").hint
+    assert hint is not None
+    assert hint.startswith("It has other, default.")
+
+
+class TestDatabasesOfAnotherKind:
+    @pytest.fixture(autouse=True)
+    def another_kind(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(connections["default"], "vendor", "mysql")
+
+    def test_e013_an_inbox_cannot_be_there(self) -> None:
+        declare("order.*")(on_order)
+
+        message = only_message("E013")
+        assert isinstance(message, checks.Error)
+        assert "'default' is of the kind 'mysql'" in message.msg
+        assert str(message.obj).startswith(f"{__file__}:")
+
+    @pytest.mark.parametrize("options", [{"inbox": False}, {"using": "other"}])
+    def test_without_one_or_elsewhere_all_is_well(self, options: dict[str, Any]) -> None:
+        declare("order.*", **options)(on_order)
+
+        assert run_checks() == []
+
+    def test_e014_the_outbox_cannot_be_there(self, settings: Settings) -> None:
+        settings.DOMAIN_EVENT_BROKER = f"amqp://shop:{PASSWORD}@localhost/"
+        message = only_message("E014")
+        assert isinstance(message, checks.Error)
+        assert "'default' is of the kind 'mysql'" in message.msg
+        assert message.hint is not None
+        assert '"OUTBOX": False' in message.hint
+
+        settings.DATABASE_ROUTERS = ["tests.django.routers.InOther"]
+        assert run_checks() == []
+
+    @pytest.mark.parametrize(
+        "setting", [{"URL": "amqp://localhost", "OUTBOX": False}, "memory://one", None]
+    )
+    def test_without_an_outbox_all_is_well(self, settings: Settings, setting: object) -> None:
+        settings.DOMAIN_EVENT_BROKER = setting
+
+        assert run_checks() == []
+
+
+def test_no_database_at_all(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections["default"], "vendor", "unknown")
+    settings.DOMAIN_EVENT_BROKER = "amqp://localhost"
+    declare("order.*")(on_order)
+
+    assert sorted(message.id or "" for message in run_checks()) == [
+        "domain_event_broker.E013",
+        "domain_event_broker.E014",
+    ]
+    assert all("DATABASES names no database" in message.msg for message in run_checks())
+
+
+class TestRowLocks:
+    """W007, with ``--deploy``."""
+
+    @pytest.fixture(autouse=True)
+    def without_row_locks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for alias, can_lock in (("default", False), ("other", True)):
+            features = connections[alias].features
+            monkeypatch.setattr(features, "has_select_for_update_skip_locked", can_lock)
+
+    @pytest.mark.parametrize(
+        ("setting", "aliases"),
+        [
+            ("amqp://localhost", ["default"]),
+            ("database://", ["default"]),
+            ({"URL": "database://", "OUTBOX": False}, ["default"]),
+            ({"URL": "database://other", "OUTBOX": False}, []),
+            ({"URL": "amqp://localhost", "OUTBOX": False}, []),
+            ("memory://one", []),
+            (None, []),
+        ],
+    )
+    def test_a_database_that_rows_are_claimed_in(
+        self, settings: Settings, setting: object, aliases: list[str]
+    ) -> None:
+        settings.DOMAIN_EVENT_BROKER = setting
+        told = run_checks(deploy=True)
+
+        assert [message.id for message in told] == ["domain_event_broker.W007"] * len(aliases)
+        for message, alias in zip(told, aliases, strict=True):
+            assert isinstance(message, checks.Warning)
+            assert repr(alias) in message.msg
+
+    def test_only_before_a_deployment(self, settings: Settings) -> None:
+        settings.DOMAIN_EVENT_BROKER = "database://"
+
+        assert run_checks() == []
+
+    def test_wrong_settings_are_told_elsewhere(self, settings: Settings) -> None:
+        settings.DOMAIN_EVENT_BROKER = {"nonsense": 1}
+
+        assert [message.id for message in run_checks(deploy=True)] == ["domain_event_broker.E001"]
 
 
 def test_w001_no_setting(settings: Settings) -> None:

@@ -70,6 +70,7 @@ def test_a_broker_that_is_away(settings: Settings, handlers: Registry) -> None:
     settings.DOMAIN_EVENT_BROKER = {
         "URL": f"{ADDRESS}:{free_ports(1)[0]}/",
         "PUBLISH_TIMEOUT": 0.2,
+        "OUTBOX": False,
     }
     domain_event_handler("order.*", name="bill")(print)
 

@@ -28,10 +28,11 @@ from tests.support.ports import free_ports
 
 from .conftest import PASSWORD
 from .listener import Listener
+from .marks import both_databases
 
 Publish = Callable[..., DomainEvent]
 
-pytestmark = pytest.mark.django_db(transaction=True, databases=["default", "other"])
+pytestmark = both_databases
 
 each_way = pytest.mark.parametrize(
     "publish",
@@ -358,7 +359,7 @@ class TestFailure:
             event = app.publish_domain_event("order.placed", {"card": "1234-5678"})
 
         record = caplog.records[-1]
-        assert record.name == "domain_event_broker.django.publishing"
+        assert record.name == "domain_event_broker.django.deferring"
         assert event.uuid_string in record.getMessage()
         assert record.exc_info
         assert PASSWORD not in caplog.text
@@ -366,10 +367,11 @@ class TestFailure:
 
 
 def nowhere() -> dict[str, Any]:
-    """Settings of a broker that is not there."""
+    """Settings of a broker that is not there, with nothing stored for when it is."""
     return {
         "URL": f"amqp://shop:{PASSWORD}@127.0.0.1:{free_ports(1)[0]}/%2F",
         "PUBLISH_TIMEOUT": 0.2,
+        "OUTBOX": False,
     }
 
 

@@ -12,10 +12,14 @@ from django.db import transaction
 from pytest_django import Settings
 
 from domain_event_broker import DomainEvent, Subscriber, publish_domain_event
+from domain_event_broker.django import background
 from tests.support.waiting import wait_until
 
 from .conftest import PASSWORD
+from .marks import both_databases
 from .project import TIMEOUT_SECONDS, Project
+
+pytestmark = both_databases
 
 HANDLERS = """
 import json
@@ -82,13 +86,18 @@ def orders(project: Project, broker_url: str, settings: Settings) -> Orders:
     return Orders(project.folder / "orders")
 
 
+def publish(number: int) -> DomainEvent:
+    """Publish an order, and wait until the broker has it."""
+    event = publish_domain_event("order.placed", {"number": number})
+    assert background.publisher.flush(30)
+    return event
+
+
 def described(event: DomainEvent) -> list[object]:
     return [event.uuid_string, event.data["number"]]
 
 
-def test_committed_events_are_handled_in_order(
-    transactional_db: None, project: Project, orders: Orders
-) -> None:
+def test_committed_events_are_handled_in_order(project: Project, orders: Orders) -> None:
     with project.start("run_subscriber") as process:
         with transaction.atomic():
             events = [publish_domain_event("order.placed", {"number": n}) for n in range(3)]
@@ -110,8 +119,7 @@ def test_a_running_handler_finishes_and_its_event_does_not_come_back(
     project: Project, orders: Orders
 ) -> None:
     orders.order("wait", on=True)
-    first = publish_domain_event("order.placed", {"number": 1})
-    second = publish_domain_event("order.placed", {"number": 2})
+    first, second = publish(1), publish(2)
     with project.start("run_subscriber") as process:
         wait_until(lambda: orders.attempts, 30, "the handler was not called")
         process.send_signal(signal.SIGTERM)
@@ -126,7 +134,7 @@ def test_a_running_handler_finishes_and_its_event_does_not_come_back(
 
 def test_what_failed_is_replayed(project: Project, orders: Orders) -> None:
     orders.order("fail", on=True)
-    event = publish_domain_event("order.placed", {"number": 1})
+    event = publish(1)
     failing = project.run("run_subscriber", "--max-events", "2")
     orders.order("fail", on=False)
     replayed = project.run("replay_dead_letters")
@@ -184,7 +192,7 @@ def test_a_handler_runs_beside_the_core_s_subscriber(orders: Orders, project: Pr
     received: list[DomainEvent] = []
     subscriber = Subscriber()
     subscriber.register(received.append, "audit", ["#"])
-    event = publish_domain_event("order.placed", {"number": 1})
+    event = publish(1)
     subscriber.start_consuming(drain=True)
     project.run("run_subscriber", "--drain")
 

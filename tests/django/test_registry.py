@@ -106,6 +106,8 @@ class TestDeclaring:
             durable=False,
             exclusive=True,
             auto_delete=True,
+            inbox=False,
+            using="other",
         )(on_order)
 
         (handler,) = handlers.handlers()
@@ -113,6 +115,7 @@ class TestDeclaring:
         assert (handler.name, handler.binding_keys) == ("bill", ("order.*", "user.#"))
         assert (handler.dead_letter, handler.max_retries) == (False, 3)
         assert (handler.durable, handler.exclusive, handler.auto_delete) == (False, True, True)
+        assert (handler.inbox, handler.using) == (False, "other")
         assert handler.place == line_of(on_order)
 
     @pytest.mark.parametrize(

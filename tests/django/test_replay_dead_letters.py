@@ -8,27 +8,16 @@ import pytest
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
-from domain_event_broker import DomainEvent, publish_domain_event
-from domain_event_broker.django import domain_event_handler
+from domain_event_broker import publish_domain_event
 from domain_event_broker.django.registry import Registry
 from domain_event_broker.settings import resolve
 from domain_event_broker.transports.memory import broker_for
 
+from .command_runs import Failing, replay
 from .conftest import PASSWORD
+from .marks import both_databases
 
-
-class Failing:
-    """A handler that fails while it is told to."""
-
-    def __init__(self, name: str) -> None:
-        self.handled: list[DomainEvent] = []
-        self.fails = True
-        domain_event_handler("order.*", name=name)(self.handle)
-
-    def handle(self, event: DomainEvent) -> None:
-        if self.fails:
-            raise ValueError("not yet")
-        self.handled.append(event)
+pytestmark = both_databases
 
 
 class Terminal(StringIO):
@@ -38,12 +27,6 @@ class Terminal(StringIO):
 
 def run_subscriber() -> None:
     call_command("run_subscriber", drain=True, verbosity=0)
-
-
-def replay(*names: str, verbosity: int = 1, stdout: StringIO | None = None) -> str:
-    stdout = stdout or StringIO()
-    call_command("replay_dead_letters", *names, verbosity=verbosity, stdout=stdout)
-    return stdout.getvalue()
 
 
 @pytest.fixture

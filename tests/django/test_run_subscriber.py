@@ -15,8 +15,9 @@ from domain_event_broker.django.registry import Registry
 
 from .command_runs import Handled, command_in_thread, drain, run
 from .conftest import PASSWORD
+from .marks import both_databases
 
-pytestmark = pytest.mark.usefixtures("handlers")
+pytestmark = [pytest.mark.usefixtures("handlers"), both_databases]
 
 
 def test_draining_handles_what_waits_and_what_is_published_meanwhile() -> None:
@@ -54,9 +55,7 @@ def test_a_delayed_retry_is_left_to_later() -> None:
     )
 
 
-def test_events_of_a_committed_transaction_are_handled_with_the_database(
-    transactional_db: None,
-) -> None:
+def test_events_of_a_committed_transaction_are_handled_with_the_database() -> None:
     def write(event: DomainEvent) -> None:
         with connection.cursor() as cursor:
             cursor.execute("INSERT INTO handled VALUES (%s)", [event.uuid_string])

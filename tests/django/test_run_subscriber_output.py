@@ -1,9 +1,8 @@
-"""What ``run_subscriber`` writes, and what it does around a handler and without a broker."""
+"""What ``run_subscriber`` writes, and what it does without a broker."""
 
 from __future__ import annotations
 
 import logging
-import threading
 from io import StringIO
 
 import pytest
@@ -14,12 +13,14 @@ from domain_event_broker import DomainEvent, Subscriber, publish_domain_event
 from domain_event_broker.django import domain_event_handler, running
 from domain_event_broker.django.registry import Registry
 from tests.support.ports import free_ports
+from tests.support.threads import start_thread
 from tests.support.waiting import wait_until
 
 from .command_runs import Handled, Output, drain, run
 from .conftest import PASSWORD
+from .marks import both_databases
 
-pytestmark = pytest.mark.usefixtures("handlers")
+pytestmark = [pytest.mark.usefixtures("handlers"), both_databases]
 
 
 class TestLines:
@@ -95,56 +96,6 @@ class TestLines:
         assert len(bill.events) == 1
 
 
-class TestDatabaseConnections:
-    """`close_old_connections` around each handler, in its thread."""
-
-    def test_before_and_after(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        steps: list[str] = []
-        threads = set()
-
-        def note(step: str) -> None:
-            steps.append(step)
-            threads.add(threading.current_thread())
-
-        monkeypatch.setattr(running, "close_old_connections", lambda: note("close"))
-        domain_event_handler("order.*", name="bill")(lambda event: note(event.routing_key))
-        drain()
-        publish_domain_event("order.placed", {})
-        publish_domain_event("order.paid", {})
-        drain()
-
-        assert steps == ["close", "order.placed", "close", "close", "order.paid", "close"]
-        assert len(threads) == 1
-        assert threading.current_thread() not in threads
-
-    def test_after_a_failure_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        steps: list[str] = []
-        monkeypatch.setattr(running, "close_old_connections", lambda: steps.append("close"))
-
-        def fail(event: DomainEvent) -> None:
-            raise ZeroDivisionError
-
-        with pytest.raises(ZeroDivisionError):
-            running.with_fresh_connections(fail)(DomainEvent())
-        assert steps == ["close", "close"]
-
-    def test_one_that_cannot_be_closed_fails_no_event(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        def fail() -> None:
-            raise OSError("broken")
-
-        monkeypatch.setattr(running, "close_old_connections", fail)
-        bill = Handled("order.*", name="bill")
-        drain()
-        publish_domain_event("order.placed", {})
-        output = drain()
-
-        assert len(bill.events) == 1
-        assert output.stderr == ""
-        assert "could not be closed" in caplog.text
-
-
 class TestAbsentBroker:
     """The broker cannot be reached at the start: patience, until something ends it."""
 
@@ -178,8 +129,7 @@ class TestAbsentBroker:
             on_ready=lambda: None,
             on_report=lambda report: None,
         )
-        thread = threading.Thread(target=run.run)
-        thread.start()
+        thread = start_thread(run.run)
         wait_until(lambda: caplog.text.count("next try in") > 2)
         run.stop()
         thread.join(10)

@@ -1,0 +1,1 @@
+"""The database transport, beyond the contract that `tests.conformance` holds it to."""
