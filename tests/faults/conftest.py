@@ -1,0 +1,54 @@
+"""The test project on each pair of database and broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from .brokers import Broker, DatabaseQueues, Rabbitmq
+from .databases import Database, Postgresql, Sqlite
+from .project import Shop
+
+MakeShop = Callable[[Database, Broker], Shop]
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path) -> Iterator[MakeShop]:
+    """Make a project; its processes end with the test."""
+    with ExitStack() as shops:
+
+        def make(database: Database, broker: Broker) -> Shop:
+            shop = Shop(tmp_path, database, broker)
+            shops.callback(shop.kill_all)
+            return shop
+
+        yield make
+
+
+@pytest.fixture
+def rabbitmq_shop(make_shop: MakeShop, broker_url: str, postgresql_url: str) -> Shop:
+    """On RabbitMQ and PostgreSQL."""
+    shop = make_shop(Postgresql(postgresql_url), Rabbitmq(broker_url))
+    shop.do("prepare")
+    return shop
+
+
+@pytest.fixture
+def postgresql_shop(make_shop: MakeShop, postgresql_url: str) -> Shop:
+    """On the database transport and PostgreSQL."""
+    database = Postgresql(postgresql_url)
+    shop = make_shop(database, DatabaseQueues(database))
+    shop.do("prepare")
+    return shop
+
+
+@pytest.fixture
+def sqlite_shop(make_shop: MakeShop, tmp_path: Path) -> Shop:
+    """On the database transport and SQLite."""
+    database = Sqlite(tmp_path / "shop.sqlite3")
+    shop = make_shop(database, DatabaseQueues(database))
+    shop.do("prepare")
+    return shop
