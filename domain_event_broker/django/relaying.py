@@ -108,7 +108,7 @@ class Relay:
         for alias in self._there():
             if relayed.outage is None and relayed.sent < most:
                 self._sweep_database(alias, relayed, most)
-        self._tell_change(relayed.outage)
+        self._tell_change(relayed)
         return relayed
 
     def drain(self, is_over: Callable[[], bool] = lambda: False) -> Relayed:
@@ -191,13 +191,14 @@ class Relay:
         pause_seconds = _NO_OUTBOX_SECONDS if is_missing else _AWAY_SECONDS
         self._absent_until[alias] = time.monotonic() + pause_seconds
 
-    def _tell_change(self, outage: DomainEventBrokerError | None) -> None:
-        is_out = outage is not None
-        if is_out and not self._was_out:
-            log.warning("Events wait in the outbox: %s", outage)
-        elif self._was_out and not is_out:
+    def _tell_change(self, relayed: Relayed) -> None:
+        if relayed.outage is not None:
+            if not self._was_out:
+                log.warning("Events wait in the outbox: %s", relayed.outage)
+            self._was_out = True
+        elif self._was_out and relayed.sent:  # a sweep that found nothing due tells nothing
             log.warning("Events leave the outbox again.")
-        self._was_out = is_out
+            self._was_out = False
 
 
 def has_outbox() -> bool:

@@ -1,1 +1,1 @@
-"""The Django app: settings, publishing, the registry, checks and commands."""
+"""The Django app: settings, publishing, outbox, inbox, the registry, checks and commands."""

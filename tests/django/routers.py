@@ -19,6 +19,13 @@ class InOther:
         return db == "other" if app_label == APP else None
 
 
+class InElsewhere:
+    """The app's tables are written in a database that DATABASES does not have."""
+
+    def db_for_write(self, model: Any, **hints: Any) -> str | None:
+        return "elsewhere" if model._meta.app_label == APP else None
+
+
 class Nowhere:
     """The app's tables are in no database."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
 from pytest_django import Settings
@@ -15,10 +16,14 @@ from domain_event_broker import (
     replay_all,
 )
 from domain_event_broker.django import domain_event_handler
+from domain_event_broker.django.databases import MissingTables
+from domain_event_broker.django.models import OutboxEvent
 from domain_event_broker.django.registry import Registry
 from tests.support.ports import free_ports
 
 from .conftest import PASSWORD
+from .databases import unreachable, without_table
+from .marks import both_databases
 
 ADDRESS = f"amqp://shop:{PASSWORD}@127.0.0.1"
 WRONG = [
@@ -81,4 +86,17 @@ def test_a_broker_that_is_away(settings: Settings, handlers: Registry) -> None:
     with pytest.raises(CommandError) as failed_command:
         call_command("replay_dead_letters")
     for caught in (failed_publish, failed_replay, failed_command):
+        assert PASSWORD not in pages(caught.value)
+
+
+@both_databases
+def test_an_outbox_that_is_away(settings: Settings) -> None:
+    settings.DEBUG = True
+    settings.DOMAIN_EVENT_BROKER = f"{ADDRESS}/"
+
+    with without_table(OutboxEvent, "default"), pytest.raises(MissingTables) as no_table:
+        publish_domain_event("order.placed", {"card": "1234-5678"})
+    with unreachable("default"), pytest.raises(OperationalError) as no_database:
+        publish_domain_event("order.placed", {"card": "1234-5678"})
+    for caught in (no_table, no_database):
         assert PASSWORD not in pages(caught.value)

@@ -20,6 +20,7 @@ from domain_event_broker.django.databases import MissingTables
 from domain_event_broker.django.dialects import UnsupportedDatabase
 from domain_event_broker.django.models import OutboxEvent
 from domain_event_broker.django.sending import outbox
+from domain_event_broker.django.transactions import UnclearTransaction
 from domain_event_broker.errors import BrokerUnavailable
 from domain_event_broker.transports.base import PublishResult
 from tests.support.waiting import wait_until
@@ -134,6 +135,15 @@ class TestWhichDatabase:
             assert (there(), there("other")) == ([], ["a"])
         with without_table(OutboxEvent, DEFAULT):
             publish_named("b")
+
+    def test_of_several_that_are_open_it_is_unclear(self, settings: Settings) -> None:
+        settings.DATABASE_ROUTERS = ["tests.django.routers.InElsewhere"]
+        with transaction.atomic(), transaction.atomic(using="other"):
+            with pytest.raises(UnclearTransaction, match=r"'default', 'other'; say with using="):
+                publish_named("unclear")
+            publish_named("a", using="other")
+
+            assert (there(), there("other")) == ([], ["a"])
 
     def test_a_named_one_without_a_transaction_is_not_part_of_another_s(
         self, scripted: ScriptedTransport

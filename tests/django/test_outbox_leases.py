@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.db import transaction
 from django.db.models.signals import pre_delete
 
 from domain_event_broker.django.models import OutboxEvent
@@ -129,6 +130,15 @@ class TestSteps:
 
         assert step(held(*ids)) == 0
         assert state() == before
+
+    def test_one_may_hold_none_or_thousands(self) -> None:
+        names = [f"event {number}" for number in range(3_000)]
+        with transaction.atomic():
+            ids = put(*names, token=MINE, lease_seconds=LONG)
+
+        assert held().settle() == 0
+        assert held(*ids[:-1]).settle() == 2_999
+        assert there() == names[-1:]
 
     def test_a_renewed_lease_lasts(self) -> None:
         ids = put("a", token=MINE, lease_seconds=ENDED)

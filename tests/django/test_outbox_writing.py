@@ -89,6 +89,15 @@ def test_a_new_row_is_its_writer_s() -> None:
     assert outbox(DEFAULT).claim(1, "another", LONG) == []
 
 
+def test_an_id_is_never_used_again() -> None:
+    """Whoever held a row may yet speak of it by its id."""
+    first, second = put("a", "b")
+    outbox(DEFAULT).all().delete()
+    (third,) = put("c")
+
+    assert first < second < third
+
+
 def test_a_row_names_its_event() -> None:
     put("an id")
 

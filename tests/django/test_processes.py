@@ -231,6 +231,15 @@ class TestRefusing:
         assert "Traceback" not in finished.stderr
         assert PASSWORD not in finished.stdout + finished.stderr
 
+    def test_missing_tables(self, unmigrated: Project) -> None:
+        finished = unmigrated.run("run_subscriber")
+
+        assert finished.returncode == 1
+        assert finished.stdout == ""
+        (line,) = finished.stderr.splitlines()
+        assert line.startswith("CommandError: The database 'default' has no table ")
+        assert "python manage.py migrate" in line
+
     @pytest.mark.parametrize("command", ["run_subscriber", "replay_dead_letters", "check"])
     def test_a_wrong_handler_with_its_place(self, project: Project, command: str) -> None:
         project.write(

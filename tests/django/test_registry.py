@@ -96,6 +96,14 @@ class TestDeclaring:
         settings.DOMAIN_EVENT_BROKER = "memory://one"
         assert handlers.handlers()[0].name == f"example_project.{__name__}.on_order"
 
+    def test_by_default_it_is_lasting_and_has_an_inbox(self, handlers: Registry) -> None:
+        domain_event_handler("order.*")(on_order)
+
+        (handler,) = handlers.handlers()
+        assert (handler.dead_letter, handler.max_retries) == (None, 0)
+        assert (handler.durable, handler.exclusive, handler.auto_delete) == (True, False, False)
+        assert (handler.inbox, handler.using) == (True, None)
+
     def test_all_options_are_kept(self, handlers: Registry) -> None:
         domain_event_handler(
             "order.*",

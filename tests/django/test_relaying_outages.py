@@ -80,6 +80,21 @@ class TestBroker:
         ]
         assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
+    def test_a_sweep_that_finds_nothing_due_does_not_say_that_it_is_back(
+        self, scripted: ScriptedTransport, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        scripted.answer = lambda message: PublishResult(Outcome.UNKNOWN)
+        put("a")
+        with a_relay() as relay:
+            assert relay.sweep().postponed == 1
+            assert relay.sweep() == Relayed()
+            assert len(caplog.messages) == 1
+            come_back(scripted)
+            outbox(DEFAULT).give_back()
+            assert relay.sweep().sent == 1
+
+        assert caplog.messages[1:] == ["Events leave the outbox again."]
+
     def test_the_pauses_grow_up_to_the_longest(self, script: MakeScripted) -> None:
         script(RECONNECT_DELAY=1, MAX_RECONNECT_DELAY=8)
         with a_relay() as relay:

@@ -1,1 +1,1 @@
-"""What the tests lean on: private RabbitMQ nodes and PostgreSQL clusters, waiting, free ports."""
+"""What the tests lean on: private RabbitMQ nodes and PostgreSQL clusters, threads, waiting."""
