@@ -53,6 +53,7 @@ def stop_one(shop: Shop, random: Random) -> None:
         place_until(shop, lambda: stale.is_stopped)
         wait_until(lambda: not shop.broker.waiting(), PATIENCE_SECONDS, shop.story)
         stale.signal(signal.SIGCONT)
+        stale.wait_for("settled after their leases had ended")
         shop.do("place_backlog", str(EVENTS))
         shop.settle()
         stale.stop()
