@@ -6,6 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+#: What a message carries of AMQP's properties: the fields of `Message` under the same names.
+PROPERTIES = (
+    "message_id",
+    "timestamp",
+    "content_type",
+    "content_encoding",
+    "correlation_id",
+    "app_id",
+    "type",
+    "reply_to",
+    "priority",
+)
+
 #: Our headers. They do not begin with ``x-``, which belongs to the broker.
 PREFIX = "deb-"
 #: Integer: how many runs of the handler ended in a retry.

@@ -29,6 +29,8 @@ T = TypeVar("T")
 
 # PostgreSQL's: undefined_table and undefined_column.
 _MISSING_CODES = ("42P01", "42703")
+#: SQLite's lock is waited for so long by those whom nobody waits for.
+LOCKED_SECONDS = 30.0
 # What is tried again when SQLite is locked waits so long between attempts.
 _LOCKED_PAUSE_SECONDS = 0.02
 
@@ -105,7 +107,7 @@ def is_locked(error: DatabaseError) -> bool:
     return isinstance(error, OperationalError) and "is locked" in str(error)
 
 
-def waiting_out_locks(work: Callable[[], T], timeout_seconds: float) -> T:
+def waiting_out_locks(work: Callable[[], T], timeout_seconds: float = LOCKED_SECONDS) -> T:
     """What `work` returns; called again while SQLite says that the database is locked.
 
     For work that is a transaction of its own. In one that began with a read, SQLite says so at

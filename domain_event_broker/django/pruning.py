@@ -16,7 +16,6 @@ from .transport.queues import drop_expired, expired_queues
 DEFAULT_RETENTION_DAYS = 45
 DAY_SECONDS = 24 * 3600
 BATCH = 1_000
-_LOCKED_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,8 @@ def prune(
         on_progress(entries)
         if is_stopping():
             break
-    queues = waiting_out_locks(lambda: drop_expired(alias), _LOCKED_SECONDS)
-    messages = waiting_out_locks(orphans(alias).delete, _LOCKED_SECONDS)[0]
+    queues = waiting_out_locks(lambda: drop_expired(alias))
+    messages = waiting_out_locks(orphans(alias).delete)[0]
     return Pruned(alias, entries, queues, messages)
 
 
@@ -74,6 +73,6 @@ def _delete_batches(old: QuerySet[InboxEntry]) -> Iterator[int]:
         ids = list(old.order_by("pk").values_list("pk", flat=True)[:BATCH])
         if ids:
             rows = InboxEntry.objects.using(old.db).filter(pk__in=ids)
-            yield waiting_out_locks(rows.delete, _LOCKED_SECONDS)[0]
+            yield waiting_out_locks(rows.delete)[0]
         if len(ids) < BATCH:
             return

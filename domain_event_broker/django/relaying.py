@@ -19,7 +19,7 @@ from .databases import aliases_with, is_missing_table, translate, waiting_out_lo
 from .leases import new_token
 from .models import OutboxEvent
 from .querysets import OutboxRow
-from .sending import LOCKED_SECONDS, RowSender, outbox
+from .sending import RowSender, outbox
 from .stopping import StopSign
 
 log = logging.getLogger(__name__)
@@ -155,9 +155,7 @@ class Relay:
 
     def _claim(self, alias: str, limit: int) -> list[OutboxRow]:
         lease_seconds = self._settings.lease_seconds
-        return waiting_out_locks(
-            lambda: outbox(alias).claim(limit, self.token, lease_seconds), LOCKED_SECONDS
-        )
+        return waiting_out_locks(lambda: outbox(alias).claim(limit, self.token, lease_seconds))
 
     def _send(self, rows: Sequence[OutboxRow], alias: str, relayed: Relayed) -> None:
         sent = self._sender.send(rows, alias)

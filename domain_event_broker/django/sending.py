@@ -8,7 +8,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ..errors import BrokerUnavailable, ConfigurationError, DomainEventBrokerError, EventError
+from ..errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DomainEventBrokerError,
+    EventError,
+    TransportClosed,
+)
 from ..publishing import judge
 from ..retrying import backoff_seconds
 from ..settings import Settings
@@ -27,8 +33,6 @@ _POSTPONE_BASE_SECONDS = 1.0
 _POSTPONE_MAX_SECONDS = 300.0
 _PARK_AFTER_ATTEMPTS = 20
 _MAX_ERROR_CHARACTERS = 1000
-#: SQLite's lock is waited for so long.
-LOCKED_SECONDS = 30.0
 
 
 class Fate(Enum):
@@ -90,7 +94,7 @@ class RowSender:
         if not ids:
             return
         held = outbox(alias).held_by(self._token, ids)
-        count = waiting_out_locks(held.settle, LOCKED_SECONDS)
+        count = waiting_out_locks(held.settle)
         if count < len(ids):
             log.warning(
                 "%d events were confirmed after their leases had ended; they may be sent twice.",
@@ -179,7 +183,7 @@ def _fate(row: OutboxRow, result: PublishResult, *, is_alone: bool) -> Fate:
         is_hopeless = result.error is not None and result.error.__cause__ is not None
         is_over = row.attempts + 1 >= _PARK_AFTER_ATTEMPTS
         return Fate.PARKED if is_hopeless or is_over else Fate.POSTPONED
-    if isinstance(result.error, BrokerUnavailable):
+    if isinstance(result.error, BrokerUnavailable | TransportClosed):
         return Fate.UNSENT
     return Fate.PARKED if is_alone and _is_its_own_fault(result.error) else Fate.POSTPONED
 

@@ -15,21 +15,10 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 from ..encoding import CONTENT_ENCODING, CONTENT_TYPE
-from ..messages import Message
+from ..messages import PROPERTIES, Message
 from ..names import MAX_KEY_BYTES
 
-_FIELDS = (
-    "routing_key",
-    "message_id",
-    "timestamp",
-    "content_type",
-    "content_encoding",
-    "correlation_id",
-    "app_id",
-    "type",
-    "reply_to",
-    "priority",
-)
+_FIELDS = ("routing_key", *PROPERTIES)
 _BYTES, _TIME, _DECIMAL, _TABLE = "$bytes", "$time", "$decimal", "$table"
 
 

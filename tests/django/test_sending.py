@@ -20,6 +20,7 @@ from domain_event_broker.errors import (
     PublishRefused,
     PublishUnconfirmed,
     TopologyMismatch,
+    TransportClosed,
     UnroutableEvent,
 )
 from domain_event_broker.messages import Message
@@ -38,6 +39,7 @@ TOKEN = "mine"
 
 REFUSED = PublishResult(Outcome.REFUSED, PublishRefused("The queue is full."))
 UNWRITTEN = PublishResult(Outcome.UNKNOWN, BrokerUnavailable("Nobody is there."))
+CLOSED = PublishResult(Outcome.UNKNOWN, TransportClosed("The connection was closed."))
 UNANSWERED = PublishResult(Outcome.UNKNOWN)
 
 
@@ -199,13 +201,14 @@ class TestRefused:
 
 
 class TestUnknown:
+    @pytest.mark.parametrize("result", [UNWRITTEN, CLOSED], ids=["no broker", "closed"])
     def test_what_did_not_leave_is_given_back_as_it_was(
-        self, sender: RowSender, scripted: ScriptedTransport
+        self, sender: RowSender, scripted: ScriptedTransport, result: PublishResult
     ) -> None:
-        scripted.answer = lambda message: UNWRITTEN
+        scripted.answer = lambda message: result
         sent = send(sender, "a", "b")
 
-        assert sent == Sent(outage=UNWRITTEN.error)
+        assert sent == Sent(outage=result.error)
         for each in outbox(DEFAULT):
             assert (each.attempts, each.error, each.lease_token) == (0, "", "")
         assert outbox(DEFAULT).due().count() == 2

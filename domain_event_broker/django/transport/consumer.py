@@ -40,7 +40,6 @@ _LISTENING_POLL_SECONDS = 1.0
 # A batch should keep its holder busy for about this long: long enough to be worth a claim, short
 # enough to leave others their share.
 _BATCH_SECONDS = 0.5
-_LOCKED_SECONDS = 30.0
 _FAILURE_PAUSE_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 # A claim that takes longer is one whose plan is wrong: PostgreSQL does not know yet how much waits,
@@ -103,7 +102,7 @@ class DatabaseConsumer(Consumer):
             settings.lease_seconds,
         )
         try:
-            queue = waiting_out_locks(work, _LOCKED_SECONDS)
+            queue = waiting_out_locks(work)
         except DatabaseError as error:
             raise translate(error, self._alias) from error
         with self._changed:
@@ -194,7 +193,7 @@ class DatabaseConsumer(Consumer):
         )
         now = time.monotonic()
         leased_until = now + self._settings.lease_seconds
-        rows = waiting_out_locks(claim, _LOCKED_SECONDS)
+        rows = waiting_out_locks(claim)
         self._note_claim(time.monotonic() - now)
         deliveries = [Delivery(row.message, subscription, row.crashes, row.id) for row in rows]
         with self._changed:
@@ -294,7 +293,7 @@ class DatabaseConsumer(Consumer):
 
     def _settle(self, ids: list[int], step: Callable[[QueuedMessageQuerySet], int]) -> None:
         held: QueuedMessageQuerySet = _rows(self._alias).held_by(self._token, ids)
-        count = waiting_out_locks(lambda: step(held), _LOCKED_SECONDS)
+        count = waiting_out_locks(lambda: step(held))
         if count < len(ids):
             log.info(
                 "%s: %d events were settled after their leases had ended; they come again.",
@@ -368,7 +367,7 @@ class DatabaseConsumer(Consumer):
         if self._held:
             _rows(self._alias).held_by(self._token, list(self._held)).give_back()
         for queue in self._passing:
-            waiting_out_locks(partial(leave, self._alias, queue), _LOCKED_SECONDS)
+            waiting_out_locks(partial(leave, self._alias, queue))
 
     def _note_failure(self, error: DatabaseError) -> None:
         connections[self._alias].close()

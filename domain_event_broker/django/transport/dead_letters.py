@@ -23,8 +23,6 @@ from .queues import find_queue
 
 T = TypeVar("T")
 
-_LOCKED_SECONDS = 30.0
-
 
 class DatabaseDeadLetters(DeadLetters):
     """A look into the dead letters of one handler."""
@@ -106,7 +104,7 @@ class DatabaseDeadLetters(DeadLetters):
 
     def _work(self, work: Callable[[], T]) -> T:
         try:
-            return waiting_out_locks(work, _LOCKED_SECONDS)
+            return waiting_out_locks(work)
         except DatabaseError as error:
             connections[self._alias].close()
             raise translate(error, self._alias) from error

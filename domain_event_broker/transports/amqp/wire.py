@@ -11,7 +11,7 @@ from typing import Any
 import pika
 import pika.data
 
-from ...messages import PREFIX, ROUTING_KEY, Message
+from ...messages import PREFIX, PROPERTIES, ROUTING_KEY, Message
 from ...names import MAX_KEY_BYTES, byte_length
 
 log = logging.getLogger(__name__)
@@ -23,17 +23,6 @@ MAX_HEADERS_BYTES = 120_000
 # length.
 _FRAME_BYTES = 8 + 12 + 4
 _PERSISTENT = 2
-_PROPERTIES = (
-    "message_id",
-    "timestamp",
-    "content_type",
-    "content_encoding",
-    "correlation_id",
-    "app_id",
-    "type",
-    "reply_to",
-    "priority",
-)
 
 
 def to_properties(message: Message) -> pika.BasicProperties:
@@ -41,7 +30,7 @@ def to_properties(message: Message) -> pika.BasicProperties:
     return pika.BasicProperties(
         delivery_mode=_PERSISTENT,
         headers=fit_headers(message.headers) or None,
-        **{name: _fitting(getattr(message, name)) for name in _PROPERTIES},
+        **{name: _fitting(getattr(message, name)) for name in PROPERTIES},
     )
 
 
@@ -54,7 +43,7 @@ def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body:
     """What arrived. A copy for one queue has its event's routing key in a header."""
     headers = {_clean(key): value for key, value in (properties.headers or {}).items()}
     original = headers.get(ROUTING_KEY)
-    values = {name: _clean(getattr(properties, name)) for name in _PROPERTIES}
+    values = {name: _clean(getattr(properties, name)) for name in PROPERTIES}
     return Message(
         routing_key=original if isinstance(original, str) else _text(routing_key),
         body=body,
