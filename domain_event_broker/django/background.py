@@ -22,6 +22,7 @@ from django.db.utils import Error as DatabaseError
 
 from ..errors import DomainEventBrokerError
 from ..settings import Settings
+from .forking import gate
 from .leases import ProcessToken
 from .querysets import OutboxRow
 from .relaying import Relay
@@ -128,11 +129,13 @@ class BackgroundPublisher:
         shift = _Shift()
         try:
             while (events := self._next(shift)) is not None:
-                shift.work(events)
+                with gate.inside():
+                    shift.work(events)
         except BaseException:
             log.exception("The background publisher ends; the relay sends what is left.")
         finally:
-            shift.end()
+            with gate.inside():
+                shift.end()
             with self._changed:
                 self._thread = None
                 self._is_working = False

@@ -10,6 +10,8 @@ from uuid import uuid4
 
 from django.db import connections
 
+from .forking import gate
+
 log = logging.getLogger(__name__)
 
 # Of a lease, until it is renewed: two renewals may fail before it ends.
@@ -88,11 +90,12 @@ class LeaseKeeper:
         self._or_log(self._finish)
 
     def _or_log(self, work: Callable[[], object]) -> None:
-        try:
-            work()
-        except Exception as error:
-            log.warning("%s: %s", self._name, error)
-        finally:
-            # Seldom used, so not worth keeping a connection of its own.
-            if self._thread is threading.current_thread():
-                connections.close_all()
+        with gate.inside():
+            try:
+                work()
+            except Exception as error:
+                log.warning("%s: %s", self._name, error)
+            finally:
+                # Seldom used, so not worth keeping a connection of its own.
+                if self._thread is threading.current_thread():
+                    connections.close_all()

@@ -16,6 +16,7 @@ from ..errors import ConfigurationError, DomainEventBrokerError
 from ..retrying import backoff_seconds
 from ..settings import Settings
 from .databases import aliases_with, is_missing_table, translate, waiting_out_locks
+from .forking import gate
 from .leases import new_token
 from .models import OutboxEvent
 from .querysets import OutboxRow
@@ -76,7 +77,8 @@ class Relay:
         """Sweep until told to stop; wait ever longer while the broker is away."""
         failures = 0
         while not self._stop.is_set():
-            outage = self.sweep_or_log().outage
+            with gate.inside():
+                outage = self.sweep_or_log().outage
             failures = failures + 1 if outage is not None else 0
             self._stop.wait(self.pause_seconds(failures) if failures else IDLE_SECONDS)
 

@@ -46,26 +46,31 @@ EXIT = f"""{COMMAND}
         publish("b")
         # It ends at once.
 """
+FORKS = 20
 FORK = f"""{COMMAND}
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside threads
-        publish("before")
+        self.stdout.write(json.dumps([self.fork(number) for number in range({FORKS})]))
+
+    def fork(self, number):
+        publish(f"before {{number}}")
         parents = str(background.token)
         connections.close_all()  # a connection is no two processes'
-        child = os.fork()
+        child = os.fork()  # while the background publisher sends
         if child == 0:
             assert background.publisher._thread is None
             assert str(background.token) != parents
-            publish("by the child")
-            token = OutboxEvent.objects.filter(event_id="by the child").values_list("lease_token")
+            name = f"by child {{number}}"
+            publish(name)
+            token = OutboxEvent.objects.filter(event_id=name).values_list("lease_token")
             assert set(token) <= {{(str(background.token),)}}
             # As a forked worker ends: what is registered to be done at exit is done.
             background.publisher.close()
             connections.close_all()
             os._exit(7)
-        publish("by the parent")
+        publish(f"by the parent {{number}}")
         _, status = os.waitpid(child, 0)
         assert str(background.token) == parents
-        self.stdout.write(json.dumps(os.waitstatus_to_exitcode(status)))
+        return os.waitstatus_to_exitcode(status)
 """
 
 
@@ -100,12 +105,14 @@ def test_what_a_short_process_published_is_sent_before_it_ends(orders: Project) 
     assert handled(orders) == ["a", "b"]
 
 
-def test_a_forked_child_publishes_with_a_thread_and_a_token_of_its_own(orders: Project) -> None:
+def test_forked_children_publish_with_a_thread_and_a_token_of_their_own(orders: Project) -> None:
     orders.write("orders/management/commands/publish.py", FORK)
     finished = orders.run("publish")
 
     assert (finished.returncode, finished.stderr) == (0, "")
-    assert json.loads(finished.stdout) == 7
+    assert json.loads(finished.stdout) == [7] * FORKS
     assert orders.rows("SELECT event_id FROM domain_event_broker_outboxevent") == []
     drain(orders)
-    assert sorted(handled(orders)) == ["before", "by the child", "by the parent"]
+    names = ("before", "by child", "by the parent")
+    expected = [f"{name} {number}" for name in names for number in range(FORKS)]
+    assert sorted(handled(orders)) == sorted(expected)

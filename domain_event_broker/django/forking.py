@@ -1,0 +1,67 @@
+"""Forks wait until the threads of this package are out of the database.
+
+A child has the forking thread only, and a copy of every lock as it was: what another thread held is
+held forever. Python's, libc's and OpenSSL's locks are seen to by themselves; SQLite's are not, and
+the child's first statement would never return (https://www.sqlite.org/howtocorrupt.html, 2.6).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# A thread that is in a statement for longer waits for a lock or a server: the fork goes on then.
+_MAX_WAIT_SECONDS = 5.0
+
+
+class ForkGate:
+    """Threads work inside of it; a fork begins when none is inside, and lets none in meanwhile."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside: set[int] = set()
+        self._forks = 0
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Keep forks of other threads waiting for what is done here, seconds at most."""
+        me = threading.get_ident()
+        if me in self._inside:
+            yield
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forks)
+            self._inside.add(me)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside.discard(me)
+                self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        me = {threading.get_ident()}
+        with self._changed:
+            self._forks += 1
+            self._changed.wait_for(lambda: self._inside <= me, _MAX_WAIT_SECONDS)
+
+    def after_in_parent(self) -> None:
+        with self._changed:
+            self._forks -= 1
+            self._changed.notify_all()
+
+    def after_in_child(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = self._inside & {threading.get_ident()}
+        self._forks = 0
+
+
+gate = ForkGate()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=gate.before_fork,
+        after_in_parent=gate.after_in_parent,
+        after_in_child=gate.after_in_child,
+    )
