@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class Acknowledgements:
@@ -26,9 +26,18 @@ class Acknowledgements:
         self._tags[tag] = True
         return True
 
-    def released(self, tag: int) -> bool:
-        """Forget `tag`, which is given back; false if it is not open (any more)."""
-        return not self._tags.get(tag, True) and self._tags.pop(tag) is False
+    def release(self, tags: Iterable[int]) -> Iterator[tuple[int, bool]]:
+        """What to give back of `tags`, as (tag, multiple); forgets it.
+
+        One ``multiple``, which gives back all up to its tag, where nothing else is left.
+        """
+        open_tags = [tag for tag in tags if not self._tags.get(tag, True)]
+        for tag in open_tags:
+            del self._tags[tag]
+        if len(open_tags) > 1 and not self._tags:
+            yield max(open_tags), True
+        else:
+            yield from ((tag, False) for tag in open_tags)
 
     def take(self) -> Iterator[tuple[int, bool]]:
         """What to acknowledge, as (tag, multiple); forgets it.

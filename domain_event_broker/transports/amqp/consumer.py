@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 # Longer than pika's own limits for opening a connection, which end it with a reason.
 _SUBSCRIBE_SECONDS = 60.0
 _COUNT_SECONDS = 5.0
+# How long a stop waits for what is being handled before it gives the rest back.
+_GIVE_BACK_SECONDS = 1.0
 # A move that the broker does not take is tried again, ever slower.
 _MOVE_BASE_SECONDS = 0.2
 _MOVE_MAX_SECONDS = 30.0
@@ -72,6 +75,11 @@ class AmqpConsumer(Consumer):
         self._untold = 0
         self._received: SimpleQueue[Delivery | None] = SimpleQueue()
         self._connection: Connection | None = None
+        # What a caller of `receive` has and the broker was not told about.
+        self._taken: set[Any] = set()
+        # What nobody took before `stop`, and whether it still waits for what was taken.
+        self._unwanted: list[Delivery] = []
+        self._is_quiet = False
         # Timers of moves that are tried again later.
         self._held: dict[int, Any] = {}
         for channel in self._channels.values():
@@ -116,6 +124,7 @@ class AmqpConsumer(Consumer):
                 self._received.put(None)  # for the next thread that waits
                 return None
             if _channel(delivery).is_current(delivery):
+                self._taken.add(delivery.token)
                 return delivery
         return None
 
@@ -169,6 +178,8 @@ class AmqpConsumer(Consumer):
         deadline = time.monotonic() + timeout_seconds
         if not self.flush(timeout_seconds):
             log.warning("Not all is settled after %g s; the rest comes again.", timeout_seconds)
+        with suppress(TransportClosed):
+            self._thread.post(self._release_unwanted)
         self._is_closed = True
         self._thread.close(max(deadline - time.monotonic(), 1.0))
 
@@ -188,6 +199,10 @@ class AmqpConsumer(Consumer):
         for timer in held.values():
             self._thread.loop.remove_timeout(timer)
             self._done()  # the original comes back
+        self._taken.clear()
+        unwanted, self._unwanted = self._unwanted, []
+        if unwanted:
+            self._done(len(unwanted))
         unstarted, self._unstarted = self._unstarted, deque()
         for channel in list(self._channels.values()):
             channel.disconnected(error)
@@ -199,6 +214,7 @@ class AmqpConsumer(Consumer):
     def on_posted(self) -> None:
         for channel in self._channels.values():
             channel.flush()
+        self._release_in_time()
         untold, self._untold = self._untold, 0
         if untold:
             self._done(untold)
@@ -248,6 +264,8 @@ class AmqpConsumer(Consumer):
         def on_stopped(channel: SubscriptionChannel) -> None:
             running.discard(channel)
             if not running:
+                self._is_quiet = True
+                self._release_in_time()
                 self._done()
 
         if not running:
@@ -262,40 +280,72 @@ class AmqpConsumer(Consumer):
             if delivery is not None:
                 self._give_back(delivery)
         self._received.put(None)
+        self._thread.loop.call_later(_GIVE_BACK_SECONDS, self._release_unwanted)
+
+    def _give_back(self, delivery: Delivery) -> None:
+        """Release what no caller of `receive` has taken, in time."""
+        with self._lock:
+            self._unsettled += 1
+        self._unwanted.append(delivery)
+
+    def _release_in_time(self) -> None:
+        if self._unwanted and self._is_quiet and not self._taken:
+            self._release_unwanted()
+
+    def _release_unwanted(self) -> None:
+        """Release all that nobody took, after what was taken was acknowledged.
+
+        A broker that gets hundreds of single nacks may forget the ack that comes after them where
+        the channel is closed soon (seen on 3.10, 4.0 and 4.3): the event would come twice.
+        """
+        unwanted, self._unwanted = self._unwanted, []
+        harmless = [delivery for delivery in unwanted if not self._is_suspect(delivery)]
+        for delivery in unwanted:
+            if self._is_suspect(delivery):
+                self._release(delivery)
+        for channel in {_channel(delivery) for delivery in harmless}:
+            channel.release([d for d in harmless if _channel(d) is channel])
+        if harmless:
+            self._done(len(harmless))
 
     def _ask_counts(self, counts: Future[list[Future[int]]]) -> None:
         counts.set_result([channel.count() for channel in self._channels.values()])
 
     def _ack(self, delivery: Delivery) -> None:
         _channel(delivery).settle(delivery)
+        self._taken.discard(delivery.token)
         # Not done before it is told: who waits for that may close the connection at once.
         self._untold += 1
 
-    def _give_back(self, delivery: Delivery) -> None:
-        """Release what no caller of `receive` has taken."""
-        with self._lock:
-            self._unsettled += 1
-        self._release(delivery)
-
     def _release(self, delivery: Delivery) -> None:
-        # Before RabbitMQ 4.3 this counts as a delivery without an outcome. Where one more would
-        # make a poison of it, a copy goes back, whose count begins anew.
-        if delivery.crashes + 1 < self._settings.crash_attempts:
-            _channel(delivery).release(delivery)
-            self._done()
-        else:
+        if self._is_suspect(delivery):
             self._move(delivery, partial(return_target, delivery))
+        else:
+            self._taken.discard(delivery.token)
+            _channel(delivery).release([delivery])
+            self._done()
+
+    def _is_suspect(self, delivery: Delivery) -> bool:
+        """Whether one delivery more without an outcome would make a poison of it.
+
+        Before RabbitMQ 4.3 giving back is one. A copy goes back instead, whose count begins anew.
+        """
+        return delivery.crashes + 1 >= self._settings.crash_attempts
 
     def _move(self, delivery: Delivery, target: Target, attempt: int = 0) -> None:
         """Publish a copy where `target` says; acknowledge once that is confirmed."""
         _channel(delivery).safe()
         if not _channel(delivery).is_current(delivery):
+            self._taken.discard(delivery.token)
             self._done()
             return
 
         def on_done(results: list[PublishResult]) -> None:
             # In the publisher's thread.
-            self._post_or_drop(partial(self._on_moved, delivery, target, attempt, results[0]))
+            try:
+                self._thread.post(partial(self._on_moved, delivery, target, attempt, results[0]))
+            except TransportClosed:
+                self._done()
 
         try:
             self._publisher().publish([target(attempt)], on_done)
@@ -334,12 +384,6 @@ class AmqpConsumer(Consumer):
     def _move_again(self, key: int, delivery: Delivery, target: Target, attempt: int) -> None:
         if self._held.pop(key, None) is not None:
             self._move(delivery, target, attempt)
-
-    def _post_or_drop(self, work: Callable[[], None]) -> None:
-        try:
-            self._thread.post(work)
-        except TransportClosed:
-            self._done()
 
     def _done(self, count: int = 1) -> None:
         with self._settled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -248,11 +248,13 @@ class SubscriptionChannel:
         elif self._acks.settled(tag) and self._is_narrow and not redelivered:
             self._widen()
 
-    def release(self, delivery: Delivery) -> None:
+    def release(self, deliveries: Sequence[Delivery]) -> None:
         """Give back. By nack: on RabbitMQ 4.3, reject would count as a failed delivery."""
-        if self.is_current(delivery) and self._acks.released(delivery.token[2]):
+        current = [delivery for delivery in deliveries if self.is_current(delivery)]
+        self.flush()
+        for tag, multiple in self._acks.release(delivery.token[2] for delivery in current):
             assert self.channel is not None
-            self.channel.basic_nack(delivery.token[2], requeue=True)
+            self.channel.basic_nack(tag, multiple=multiple, requeue=True)
 
     def flush(self) -> None:
         """Send the acknowledgements, unless they wait for the consumer to be widened."""

@@ -14,9 +14,13 @@ def with_tags(count: int) -> Acknowledgements:
     return acknowledgements
 
 
+def released(acknowledgements: Acknowledgements, tag: int) -> bool:
+    return list(acknowledgements.release([tag])) == [(tag, False)]
+
+
 def still_open(acknowledgements: Acknowledgements) -> list[int]:
     """The tags that can still be given back, in order; gives them back."""
-    return [tag for tag in range(1, 101) if acknowledgements.released(tag)]
+    return [tag for tag in range(1, 101) if released(acknowledgements, tag)]
 
 
 def acknowledged(taken: list[tuple[int, bool]], gone: set[int]) -> set[int]:
@@ -50,29 +54,48 @@ def test_a_tag_is_settled_or_released_once() -> None:
     acknowledgements = with_tags(3)
     assert acknowledgements.settled(1)
     assert not acknowledgements.settled(1)
-    assert not acknowledgements.released(1)
-    assert acknowledgements.released(2)
-    assert not acknowledgements.released(2)
+    assert not released(acknowledgements, 1)
+    assert released(acknowledgements, 2)
+    assert not released(acknowledgements, 2)
     assert not acknowledgements.settled(2)
     assert not acknowledgements.settled(99)
-    assert not acknowledgements.released(99)
+    assert not released(acknowledgements, 99)
 
     assert list(acknowledgements.take()) == [(1, False)]
     assert len(acknowledgements) == 1
     assert still_open(acknowledgements) == [3]
 
 
+def test_all_that_is_left_is_given_back_as_one() -> None:
+    acknowledgements = with_tags(5)
+    for tag in (1, 2):
+        acknowledgements.settled(tag)
+    assert list(acknowledgements.take()) == [(2, True)]
+
+    assert list(acknowledgements.release([4, 3, 5])) == [(5, True)]
+    assert len(acknowledgements) == 0
+
+
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_nothing_else_is_given_back(is_settled: bool) -> None:
+    acknowledgements = with_tags(3)
+    if is_settled:  # but not told
+        acknowledgements.settled(1)
+
+    assert list(acknowledgements.release([2, 3])) == [(2, False), (3, False)]
+
+
 @pytest.mark.parametrize("order", list(permutations(range(1, 5))))
 def test_never_is_anything_acknowledged_that_is_not_settled(order: tuple[int, ...]) -> None:
     """Every order, every choice of what is released instead, and taking at every point."""
-    for released, taking in product(product([False, True], repeat=4), repeat=2):
+    for choices, taking in product(product([False, True], repeat=4), repeat=2):
         acknowledgements = with_tags(4)
         settled: set[int] = set()
         gone: set[int] = set()
         told: set[int] = set()
-        for tag, is_released, takes in zip(order, released, taking, strict=True):
+        for tag, is_released, takes in zip(order, choices, taking, strict=True):
             if is_released:
-                acknowledgements.released(tag)
+                assert released(acknowledgements, tag)
                 gone.add(tag)
             else:
                 acknowledgements.settled(tag)
