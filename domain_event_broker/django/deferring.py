@@ -22,8 +22,8 @@ from .background import Committed
 from .capturing import capturing
 from .databases import is_missing_table, translate
 from .dialects import check_supported
-from .querysets import ROWS_PER_STATEMENT, OutboxRow
-from .sending import outbox
+from .inserting import ROWS_PER_STATEMENT, write_to_outbox
+from .querysets import OutboxRow
 from .signals import event_publish_failed
 from .transactions import alias_to_write, open_transaction
 from .transport import DatabaseTransport
@@ -97,9 +97,9 @@ def _write(messages: Sequence[Message], settings: Settings, alias: str) -> list[
     check_supported(connection)
     token = str(background.token)
     if len(messages) <= ROWS_PER_STATEMENT or connection.in_atomic_block:
-        return outbox(alias).write(messages, token, settings.lease_seconds)
+        return write_to_outbox(messages, token, settings.lease_seconds, connection)
     with transaction.atomic(using=alias):
-        return outbox(alias).write(messages, token, settings.lease_seconds)
+        return write_to_outbox(messages, token, settings.lease_seconds, connection)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,6 @@ from ..messages import Message
 from .dialects import FromNow, IdIn, chosen_by, from_now, now_of, seconds_until, skip_locked
 from .stored import to_columns, to_message
 
-#: Rows in one INSERT: below the number of parameters that any SQLite takes.
-ROWS_PER_STATEMENT = 500
-
 
 class OutboxRow(NamedTuple):
     """A claimed row of the outbox."""
@@ -72,22 +69,6 @@ class StoredMessageQuerySet(models.QuerySet[Any]):
         table: str = self.model._meta.db_table
         return table
 
-    def _insert(
-        self, columns: str, values: str, rows: Sequence[Sequence[Any]], connection: Wrapper
-    ) -> list[int]:
-        """Insert `rows`, each what the ``%s`` in `values` stand for; return the ids, in order."""
-        ids: list[int] = []
-        with connection.cursor() as cursor:
-            for start in range(0, len(rows), ROWS_PER_STATEMENT):
-                chunk = rows[start : start + ROWS_PER_STATEMENT]
-                cursor.execute(
-                    f"INSERT INTO {self._table} ({columns}) "
-                    f"VALUES {', '.join([values] * len(chunk))} RETURNING id",
-                    [value for row in chunk for value in row],
-                )
-                ids += sorted(row_id for (row_id,) in cursor.fetchall())
-        return ids
-
     def _claim(
         self,
         chosen: str,
@@ -111,20 +92,6 @@ class StoredMessageQuerySet(models.QuerySet[Any]):
 
 class OutboxQuerySet(StoredMessageQuerySet):
     """Rows of the outbox."""
-
-    def write(self, messages: Sequence[Message], token: str, lease_seconds: float) -> list[int]:
-        """Store `messages`, leased to `token`, as part of the current transaction.
-
-        Return their ids, in order. Outside a transaction up to 500 are stored in one statement,
-        together or not at all; for more, open one.
-        """
-        connection = self._connection
-        return self._insert(
-            "event_id, routing_key, body, properties, lease_token, due_at",
-            f"(%s, %s, %s, %s, %s, {from_now(lease_seconds, connection)})",
-            [(*to_columns(message), token) for message in messages],
-            connection,
-        )
 
     def claim(self, limit: int, token: str, lease_seconds: float) -> list[OutboxRow]:
         """Lease up to `limit` rows that are due, the longest due first; return them by id."""
@@ -164,17 +131,6 @@ class OutboxQuerySet(StoredMessageQuerySet):
 
 class QueuedMessageQuerySet(StoredMessageQuerySet):
     """Rows of the database transport's queues."""
-
-    def enqueue(self, rows: Sequence[tuple[int, Message]]) -> None:
-        """Put each message into the queue with that id, as part of the current transaction."""
-        connection = self._connection
-        now = now_of(connection)
-        self._insert(
-            "event_id, routing_key, body, properties, queue_id, due_at",
-            f"(%s, %s, %s, %s, %s, {now})",
-            [(*to_columns(message), queue_id) for queue_id, message in rows],
-            connection,
-        )
 
     def claim(self, queue_id: int, limit: int, token: str, lease_seconds: float) -> list[QueuedRow]:
         """Lease up to `limit` messages of a queue that are due, the longest due first.

@@ -12,6 +12,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..encoding import CONTENT_ENCODING, CONTENT_TYPE
@@ -19,6 +20,7 @@ from ..messages import PROPERTIES, Message
 from ..names import MAX_KEY_BYTES
 
 _FIELDS = ("routing_key", *PROPERTIES)
+_values_of = attrgetter(*_FIELDS)
 _BYTES, _TIME, _DECIMAL, _TABLE = "$bytes", "$time", "$decimal", "$table"
 
 
@@ -35,9 +37,8 @@ def to_columns(message: Message) -> Columns:
     event_id = _shown(message.message_id or "")
     routing_key = _shown(message.routing_key)
     implied = _implied(event_id, routing_key)
-    fields: dict[str, Any] = {
-        name: value for name in _FIELDS if (value := getattr(message, name)) != implied.get(name)
-    }
+    pairs = zip(_FIELDS, _values_of(message), map(implied.get, _FIELDS), strict=True)
+    fields: dict[str, Any] = {name: value for name, value, known in pairs if value != known}
     if message.headers:
         fields["headers"] = {_text(key): _pack(value) for key, value in message.headers.items()}
     return Columns(event_id, routing_key, message.body, _ENCODER.encode(fields))
@@ -102,6 +103,8 @@ def _text(key: str | bytes) -> str:
 
 
 def _shown(text: str) -> str:
+    if text.isascii() and len(text) <= MAX_KEY_BYTES and "\0" not in text:
+        return text
     # PostgreSQL's text holds no NUL, and no surrogate; the properties do.
     shown = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
     return shown[:MAX_KEY_BYTES]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from django.db import connections
+
+from domain_event_broker.django.inserting import write_to_outbox
 from domain_event_broker.django.models import OutboxEvent
 from domain_event_broker.django.querysets import OutboxRow
 from domain_event_broker.django.sending import outbox
@@ -22,7 +25,9 @@ def put(
     *names: str, token: str = "nobody", lease_seconds: float = ENDED, using: str = DEFAULT
 ) -> list[int]:
     """Write a row for each name; by default it is due."""
-    return outbox(using).write([message(name) for name in names], token, lease_seconds)
+    return write_to_outbox(
+        [message(name) for name in names], token, lease_seconds, connections[using]
+    )
 
 
 def names_of(rows: Iterable[OutboxRow]) -> list[str | None]:

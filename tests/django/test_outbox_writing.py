@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 
-from domain_event_broker.django.querysets import ROWS_PER_STATEMENT
+from domain_event_broker.django.inserting import ROWS_PER_STATEMENT, write_to_outbox
 from domain_event_broker.django.sending import outbox
 
 from .marks import both_databases
@@ -68,7 +68,9 @@ def test_outside_a_transaction_all_are_written_or_none() -> None:
     nothing: Any = None
 
     with pytest.raises(IntegrityError):
-        outbox(DEFAULT).write([message("a"), message("b", body=nothing)], "a token", LONG)
+        write_to_outbox(
+            [message("a"), message("b", body=nothing)], "a token", LONG, connections[DEFAULT]
+        )
     assert there() == []
 
 

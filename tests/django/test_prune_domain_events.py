@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
 from pytest_django import Settings
 
 from domain_event_broker.django import pruning
 from domain_event_broker.django.dialects import FromNow
 from domain_event_broker.django.inbox import record
+from domain_event_broker.django.inserting import write_to_queues
 from domain_event_broker.django.models import InboxEntry, Queue, QueuedMessage
 from domain_event_broker.django.pruning import DAY_SECONDS, Pruned, prune
 
@@ -39,7 +41,7 @@ def queue(name: str, expires_in: float | None) -> Queue:
     made = Queue.objects.create(name=name)
     if expires_in is not None:
         Queue.objects.filter(pk=made.pk).update(expires_at=FromNow(expires_in))
-    QueuedMessage.objects.enqueue([(made.pk, message(f"for {name}"))])
+    write_to_queues([(made.pk, message(f"for {name}"))], connections["default"])
     return made
 
 

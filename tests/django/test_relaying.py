@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from django.db import connections
 from pytest_django import Settings
 
 from domain_event_broker import DomainEvent
 from domain_event_broker.django import conf, relaying
+from domain_event_broker.django.inserting import write_to_outbox
 from domain_event_broker.django.relaying import Relayed, RelayThread, has_outbox
 from domain_event_broker.django.sending import outbox
 from domain_event_broker.django.stopping import StopSign
@@ -104,7 +106,7 @@ class TestSweeping:
         settings.DOMAIN_EVENT_BROKER = "database://other"
         event = DomainEvent("order.placed", {"items": ["book"], "name": "Zoë"}, 7)
         stored = encode(event, app_id="shop", max_event_bytes=1_000)
-        outbox(DEFAULT).write([stored], "a token", -1)
+        write_to_outbox([stored], "a token", -1, connections[DEFAULT])
         with Listener("database://other") as listener, a_relay() as relay:
             relay.sweep()
 

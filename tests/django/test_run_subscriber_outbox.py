@@ -10,8 +10,8 @@ from django.db import connections
 from pytest_django import Settings
 
 from domain_event_broker import DomainEvent, publish_domain_event
+from domain_event_broker.django.inserting import write_to_outbox
 from domain_event_broker.django.models import Exchange, InboxEntry, OutboxEvent
-from domain_event_broker.django.sending import outbox
 from domain_event_broker.encoding import encode
 from domain_event_broker.handling import Ending
 from tests.support.waiting import wait_until
@@ -29,7 +29,7 @@ def left_behind(name: str, lease_seconds: float = ENDED, using: str = DEFAULT) -
     """An event that a process committed and never sent."""
     event = DomainEvent("order.placed", {}, uuid_string=name)
     message = encode(event, app_id="shop", max_event_bytes=1_000)
-    outbox(using).write([message], "another process", lease_seconds)
+    write_to_outbox([message], "another process", lease_seconds, connections[using])
 
 
 @pytest.fixture(autouse=True)

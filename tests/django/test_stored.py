@@ -7,8 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from domain_event_broker import DomainEvent
+from domain_event_broker.django.inserting import write_to_outbox
 from domain_event_broker.django.sending import outbox
 from domain_event_broker.django.stored import to_columns
 from domain_event_broker.encoding import encode
@@ -57,7 +59,7 @@ def full(**changes: Any) -> Message:
 def stored(message: Message) -> Message:
     """What comes back out of a row of the database."""
     rows = outbox("default")
-    rows.write([message], "a token", lease_seconds=-1)
+    write_to_outbox([message], "a token", -1, connections["default"])
     (row,) = rows.claim(1, "another", lease_seconds=60)
     return row.message
 

@@ -16,8 +16,9 @@ from .project import TIMEOUT_SECONDS, Project
 LEAVE = """
 from django.core.management import BaseCommand
 
+from django.db import connections
+from domain_event_broker.django.inserting import write_to_outbox
 from domain_event_broker.django.models import InboxEntry
-from domain_event_broker.django.sending import outbox
 from domain_event_broker.django.dialects import FromNow
 from domain_event_broker.messages import Message
 
@@ -25,7 +26,7 @@ from domain_event_broker.messages import Message
 class Command(BaseCommand):
     def handle(self, **options):
         message = Message("order.placed", b'{"routing_key": "order.placed"}', message_id="an id")
-        outbox("default").write([message], "the dead", -1)
+        write_to_outbox([message], "the dead", -1, connections["default"])
         InboxEntry.objects.get_or_create(handler="reserve", event_id="old")
         InboxEntry.objects.update(handled_at=FromNow(-60 * 24 * 3600))
 """

@@ -16,7 +16,7 @@ from ...settings import Settings
 from ...transports.base import Capabilities, Outcome, PublishResult, Transport
 from ..databases import translate, waiting_out_locks
 from ..dialects import check_supported
-from ..models import QueuedMessage
+from ..inserting import write_to_queues
 from . import waking
 from .consumer import DatabaseConsumer
 from .dead_letters import DatabaseDeadLetters
@@ -80,7 +80,7 @@ class DatabaseTransport(Transport):
     def _insert(self, rows: Sequence[tuple[int, Message]]) -> None:
         queue_ids = {queue_id for queue_id, _ in rows}
         with transaction.atomic(using=self.alias, savepoint=False):
-            QueuedMessage.objects.using(self.alias).enqueue(rows)
+            write_to_queues(rows, connections[self.alias])
             waking.notify(self.alias, queue_ids)
 
 

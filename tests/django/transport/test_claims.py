@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connections
 
+from domain_event_broker.django.inserting import write_to_queues
 from domain_event_broker.django.models import Queue, QueuedMessage
 from domain_event_broker.django.querysets import QueuedMessageQuerySet
 from tests.django.rows import ENDED, LONG, message
@@ -23,7 +25,7 @@ def queue() -> int:
 
 
 def put(queue: int, *names: str) -> None:
-    rows().enqueue([(queue, message(name)) for name in names])
+    write_to_queues([(queue, message(name)) for name in names], connections[rows().db])
 
 
 def claim(queue: int, limit: int = 100, lease_seconds: float = LONG) -> list[str | None]:

@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 from django.db import connections, transaction
 
-from domain_event_broker.django.models import QueuedMessage
+from domain_event_broker.django.inserting import write_to_queues
 from domain_event_broker.django.transport import consumer as consumers
 from domain_event_broker.django.transport import waking
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
@@ -95,7 +95,7 @@ class TestInThisProcess:
 
     def test_by_what_is_replayed(self, desk: Desk, waiting: Waiting) -> None:
         sent = message("order.placed")
-        QueuedMessage.objects.enqueue([(dead_letters_of("default", "handler"), sent)])
+        write_to_queues([(dead_letters_of("default", "handler"), sent)], connections["default"])
         with desk.transport.dead_letters("handler") as box:
             (dead_letter,) = box.take(1)
             box.replay(dead_letter, sent)
