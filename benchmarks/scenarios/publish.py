@@ -15,7 +15,7 @@ from ..servers import DATABASES
 RAW, RAW_AUTOCOMMIT = "raw INSERT", "raw INSERT, autocommit"
 STORED, STORED_AUTOCOMMIT = "publish, sending off", "publish, sending off, autocommit"
 SENT, SENT_AUTOCOMMIT = "publish, sent meanwhile", "publish, sent meanwhile, autocommit"
-FIRED = "fire"
+FIRED, FIRED_AUTOCOMMIT = "fire", "fire, autocommit"
 STEPS = {"PostgreSQL": 500, "SQLite": 1_000}
 SLICES = 4
 
@@ -53,7 +53,7 @@ def subjects(
         project = our_project(bench.servers.new_database(database), queue.url)
         return stack.enter_context(bench.start(subject, project, **parameters))
 
-    peer = peer_project(bench.servers.new_database(database))
+    peer, alone = (peer_project(bench.servers.new_database(database)) for _ in range(2))
     return {
         RAW: start("raw_insert", atomic=True),
         RAW_AUTOCOMMIT: start("raw_insert", atomic=False),
@@ -61,7 +61,8 @@ def subjects(
         STORED_AUTOCOMMIT: start("publish", atomic=False, sending=False),
         SENT: start("publish", atomic=True, sending=True),
         SENT_AUTOCOMMIT: start("publish", atomic=False, sending=True),
-        FIRED: stack.enter_context(bench.start("peer_fire", peer)),
+        FIRED: stack.enter_context(bench.start("peer_fire", peer, atomic=True)),
+        FIRED_AUTOCOMMIT: stack.enter_context(bench.start("peer_fire", alone, atomic=False)),
     }
 
 
@@ -74,4 +75,6 @@ def ratios(database: str) -> list[Ratio]:
         Ratio(SENT_AUTOCOMMIT, RAW_AUTOCOMMIT, "per_second", ""),
         Ratio(STORED, FIRED, "per_second", ">= 2.5"),
         Ratio(SENT, FIRED, "per_second", ">= 1.5"),
+        Ratio(STORED_AUTOCOMMIT, FIRED_AUTOCOMMIT, "per_second", ">= 2.5"),
+        Ratio(SENT_AUTOCOMMIT, FIRED_AUTOCOMMIT, "per_second", ">= 1.5"),
     ]

@@ -1,4 +1,4 @@
-"""`fire` of django-domain-events, in a transaction each, with one durable receiver declared.
+"""`fire` of django-domain-events, each in a transaction of its own, with one receiver declared.
 
 So it writes two rows: the event and what is owed to the receiver.
 """
@@ -11,12 +11,16 @@ from .slices import serve
 from .tables import make_empty_tables
 
 
-def main() -> None:
+def main(atomic: bool) -> None:
     make_empty_tables()
     declare(do_nothing)
-    serve(fire_in_transaction)
+    serve(fire_in_transaction if atomic else fire_alone)
 
 
 def fire_in_transaction() -> None:
     with transaction.atomic():
-        fire(user_registered())
+        fire_alone()
+
+
+def fire_alone() -> None:
+    fire(user_registered())
