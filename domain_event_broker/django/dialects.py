@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.db.models.sql.compiler import SQLCompiler
 
 from ..errors import ConfigurationError
 
+# The first with RETURNING (https://www.sqlite.org/lang_returning.html).
+_SQLITE = (3, 35)
 _SQLITE_FORMAT = "'%%Y-%%m-%%d %%H:%%M:%%f'"
 
 
@@ -88,7 +91,9 @@ def chosen_by(subquery: str, connection: BaseDatabaseWrapper) -> str:
 
 def is_supported(connection: BaseDatabaseWrapper) -> bool:
     """Whether outbox, inbox and database transport run on it; connects to nothing."""
-    return connection.vendor in ("postgresql", "sqlite")
+    if connection.vendor == "sqlite":
+        return sqlite3.sqlite_version_info >= _SQLITE
+    return connection.vendor == "postgresql"
 
 
 def check_supported(connection: BaseDatabaseWrapper) -> None:
@@ -102,6 +107,11 @@ def unsupported(connection: BaseDatabaseWrapper) -> UnsupportedDatabase:
         return UnsupportedDatabase(
             "DATABASES names no database; outbox, inbox and database transport need one. Set "
             "OUTBOX to False, and declare handlers with inbox=False."
+        )
+    if connection.vendor == "sqlite":
+        return UnsupportedDatabase(
+            f"SQLite {sqlite3.sqlite_version} is too old for outbox, inbox and database transport; "
+            f"they need {'.'.join(map(str, _SQLITE))}. Use a Python that comes with it."
         )
     return UnsupportedDatabase(
         f"The database {connection.alias!r} is of the kind {connection.vendor!r}; outbox, inbox "

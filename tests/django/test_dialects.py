@@ -100,6 +100,13 @@ class TestKinds:
         for advice in ("OUTBOX to False", "inbox=False", "using="):
             assert advice in told
 
+    def test_an_sqlite_without_returning_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
+        monkeypatch.setattr("sqlite3.sqlite_version", "3.34.1")
+
+        with pytest.raises(UnsupportedDatabase, match=r"^SQLite 3\.34\.1 is too old.* 3\.35\."):
+            check_supported(of_another_kind("sqlite"))
+
     def test_none_at_all_is_refused_with_what_to_do(self) -> None:
         with pytest.raises(UnsupportedDatabase, match=r"DATABASES names no database;.*inbox=False"):
             check_supported(NoDatabase({}, "default"))

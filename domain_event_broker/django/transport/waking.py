@@ -9,6 +9,8 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Collection
+from functools import cache
+from inspect import signature
 from typing import Any
 
 from django.db import connections, transaction
@@ -56,12 +58,19 @@ def register(alias: str, consumer: Any) -> None:
 
 
 def can_listen(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the database wakes its consumers: PostgreSQL through psycopg 3."""
-    if connection.vendor != "postgresql":
-        return False
+    """Whether the database wakes its consumers: PostgreSQL through psycopg 3.2 or later."""
+    return connection.vendor == "postgresql" and _can_wait_for_notifies()
+
+
+@cache
+def _can_wait_for_notifies() -> bool:
     from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
-    return bool(is_psycopg3)
+    if not is_psycopg3:
+        return False
+    from psycopg import Connection
+
+    return "timeout" in signature(Connection.notifies).parameters
 
 
 class Listener:
