@@ -75,6 +75,8 @@ class BackgroundPublisher:
         self._is_working = False
         self._is_closing = False
         self._exit_seconds = 0.0
+        # What there was no room for.
+        self._overflow: Sequence[Committed] = ()
 
     def hand_over(self, events: Sequence[Committed]) -> None:
         """Have committed events sent soon. Returns at once, and raises nothing."""
@@ -82,6 +84,7 @@ class BackgroundPublisher:
             room = _MAX_WAITING - len(self._waiting)
             if room < len(events):
                 log.debug("%d events are left to the relay.", len(events) - max(room, 0))
+                self._overflow = events[-1:]
             self._waiting.extend(events[: max(room, 0)])
             self._exit_seconds = events[-1].settings.publish_timeout_seconds if events else 0.0
             if self._thread is None and not self._is_closing:
@@ -156,6 +159,8 @@ class BackgroundPublisher:
             if self._is_closing and not self._waiting:
                 return None
             self._is_working = True
+            overflow, self._overflow = self._overflow, ()
+        shift.leave(overflow)
         if self._waiting:
             shift.coalesce()
         count = min(len(self._waiting), _BATCH)
@@ -194,6 +199,13 @@ class _Shift:
         if self._is_busy and pause_seconds > 0:
             time.sleep(pause_seconds)
 
+    def leave(self, events: Sequence[Committed]) -> None:
+        """Leave events to the sweeps, which can send them once their leases have ended."""
+        for event in events:
+            self._left_until = max(self._left_until, event.leased_until + _LEASE_MARGIN_SECONDS)
+        if events:
+            self._sweep_at = min(self._sweep_at, self._left_until)
+
     def work(self, events: Sequence[Committed]) -> None:
         """Send `events`, and do what else is due."""
         has_worked = bool(events) or time.monotonic() >= min(self._settle_at, self._sweep_at)
@@ -207,7 +219,7 @@ class _Shift:
                 self._sweep()
         except (DatabaseError, DomainEventBrokerError) as error:
             connections.close_all()  # one that broke would stay so
-            self._leave(events)
+            self.leave(events)
             self._fail(error)
         self._rest(has_worked)
 
@@ -224,7 +236,7 @@ class _Shift:
 
     def _send(self, events: Sequence[Committed], alias: str) -> None:
         if self._failures:
-            self._leave(events)
+            self.leave(events)
             return
         sender = self._sender_for(events[0].settings)
         rows = self._held(events, alias)
@@ -242,11 +254,6 @@ class _Shift:
             self._settle_at = self._last_send
         if sent.outage is not None:
             self._fail(sent.outage)
-
-    def _leave(self, events: Sequence[Committed]) -> None:
-        """Leave events to the sweeps, which can send them once their leases have ended."""
-        for event in events:
-            self._left_until = max(self._left_until, event.leased_until + _LEASE_MARGIN_SECONDS)
 
     def _held(self, events: Sequence[Committed], alias: str) -> list[OutboxRow]:
         """The rows whose leases are ours long enough; those that end soon are renewed."""
@@ -272,6 +279,7 @@ class _Shift:
 
     def _sweep(self) -> None:
         if self._sender is None:
+            self._sweep_at = math.inf
             return
         if self._relay is None:
             self._relay = Relay(self._sender.settings)

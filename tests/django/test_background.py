@@ -188,6 +188,24 @@ class TestLeavingToTheRelay:
             assert relay.drain().sent == 2
         assert scripted.published == list("abcdef")
 
+    def test_what_does_not_fit_is_sent_once_its_lease_ended(
+        self, script: MakeScripted, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(background, "_MAX_WAITING", 1)
+        monkeypatch.setattr(background, "_FIRST_SWEEP_SECONDS", 3600.0)
+        monkeypatch.setattr(background, "_LEASE_MARGIN_SECONDS", 0.1)
+        scripted = script(LEASE=0.5)
+        publish("before")
+        wait_until(lambda: there() == [])
+        gate = Gate(scripted)
+        publish("a")
+        gate.wait_for_somebody()
+        publish("b", "c", "d")
+        gate.open()
+
+        wait_until(lambda: there() == [])
+        assert set(scripted.published) == {"a", "b", "before", "c", "d"}
+
     def test_what_comes_when_there_are_no_threads_any_more(
         self, scripted: ScriptedTransport, monkeypatch: pytest.MonkeyPatch
     ) -> None:
