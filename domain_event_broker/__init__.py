@@ -4,7 +4,7 @@ from .errors import DomainEventBrokerError
 from .events import DomainEvent
 from .publishing import Publisher, publish_domain_event, publish_domain_events
 from .replaying import DISCARD, LEAVE, RETRY, replay_all, replay_event
-from .retrying import Retry
+from .retrying import Backoff, Retry
 from .subscribing import Subscriber
 from .transports.base import Outcome, PublishResult
 
@@ -14,6 +14,7 @@ __all__ = [
     "DISCARD",
     "LEAVE",
     "RETRY",
+    "Backoff",
     "DomainEvent",
     "DomainEventBrokerError",
     "Outcome",

@@ -49,6 +49,11 @@ class DomainEvent:
         self.retries = retries
 
     @property
+    def attempt(self) -> int:
+        """Which attempt at handling it this is, counted from 1: one more than ``retries``."""
+        return self.retries + 1
+
+    @property
     def event_data(self) -> dict[str, Any]:
         """The five fields that travel in the body, by name."""
         return {

@@ -16,17 +16,19 @@ from .encoding import decode, integer_header, retries
 from .errors import InvalidRetry, UnreadableEvent
 from .events import DomainEvent, read_fields
 from .messages import Message
-from .retrying import MAX_DELAY_SECONDS, Retry, check_delay, may_retry
+from .retrying import MAX_DELAY_SECONDS, Backoff, Retry, check_delay, may_retry
+from .settings import Settings
+from .stories import Failure, first_failed_at_ms, story_of, with_story
 from .transports.base import Consumer, Delivery, Subscription
 
 log = logging.getLogger(__name__)
 
 Handler = Callable[[DomainEvent], Any]
 
-_MAX_ERROR_MESSAGE_CHARACTERS = 1000
-_MAX_ERROR_TYPE_CHARACTERS = 200
 # The longest delay, and a day for clocks that differ.
 _LONGEST_WAIT_MS = (MAX_DELAY_SECONDS + 24 * 3600) * 1000
+_ENDED = "%s: event %s (%r) was %s: %s"
+_ENDED_WITH_TEXT = f"{_ENDED}\n%s"
 
 
 class Ending(Enum):
@@ -49,6 +51,7 @@ class Reason(Enum):
 
     ERROR = "error"
     RETRIES_EXHAUSTED = "retries-exhausted"
+    GAVE_UP = "gave-up"
     UNREADABLE = "unreadable"
     CRASHED = "crashed"
 
@@ -63,7 +66,11 @@ class NotNow(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a delivery, for those who watch. Holds no payload but the error's own."""
+    """What became of a delivery, for those who watch. Holds no payload but the error's own.
+
+    `error_message` is the error's text as ``SCRUB_ERROR`` leaves it, at most 1,000 characters: what
+    is to be shown of it.
+    """
 
     handler: str
     event_id: str | None
@@ -73,6 +80,7 @@ class Report:
     delay_seconds: float | None = None
     reason: Reason | None = None
     error: BaseException | None = None
+    error_message: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +89,14 @@ class Registration:
 
     handler: Handler
     subscription: Subscription
-    max_retries: int
-    crash_attempts: int
+    settings: Settings
+    #: Whatever a retry is for: those that a handler asks for, and those of `backoff`.
+    max_retries: int = 0
+    backoff: Backoff | None = None
 
     def process(self, delivery: Delivery, consumer: Consumer) -> Report:
         """Handle `delivery` and settle it. Raises nothing that the handler or the event cause."""
-        if delivery.crashes >= self.crash_attempts:
+        if delivery.crashes >= self.settings.crash_attempts:
             return self._fail(
                 delivery,
                 consumer,
@@ -120,87 +130,129 @@ class Registration:
             consumer.release(delivery)
             return self._report(delivery, Ending.RELEASED)
         except Retry as error:
-            return self._retry(identity, error, delivery, consumer)
+            return self._retry_as_asked(identity, error, delivery, consumer)
         except BaseException as error:  # a handler that calls sys.exit() must not end the consumer
-            return self._fail(delivery, consumer, Reason.ERROR, error)
+            return self._retry_or_fail(identity, error, delivery, consumer)
         consumer.ack(delivery)
         return self._report(delivery, Ending.HANDLED)
 
-    def _retry(self, identity: str, error: Retry, delivery: Delivery, consumer: Consumer) -> Report:
+    def _retry_as_asked(
+        self, identity: str, error: Retry, delivery: Delivery, consumer: Consumer
+    ) -> Report:
         try:
             # A subclass need not have called Retry's own __init__.
             delay_seconds = check_delay(getattr(error, "delay", None))
         except InvalidRetry as invalid:
-            return self._fail(delivery, consumer, Reason.ERROR, invalid)
-        tried = retries(delivery.message.headers)
+            return self._retry_or_fail(identity, invalid, delivery, consumer)
+        return self._retry(identity, error, delay_seconds, delivery, consumer)
+
+    def _retry_or_fail(
+        self, identity: str, error: BaseException, delivery: Delivery, consumer: Consumer
+    ) -> Report:
+        backoff = self.backoff
+        if backoff is not None and backoff.gives_up(error):
+            return self._fail(delivery, consumer, Reason.GAVE_UP, error)
+        if backoff is None or not backoff.wants(error):
+            return self._fail(delivery, consumer, Reason.ERROR, error)
+        delay_seconds = backoff.delay_seconds(retries(delivery.message.headers) + 1)
+        return self._retry(identity, error, delay_seconds, delivery, consumer)
+
+    def _retry(
+        self,
+        identity: str,
+        error: BaseException,
+        delay_seconds: float,
+        delivery: Delivery,
+        consumer: Consumer,
+    ) -> Report:
+        headers = delivery.message.headers
+        tried = retries(headers)
         if not may_retry(tried, self.max_retries):
             return self._fail(delivery, consumer, Reason.RETRIES_EXHAUSTED, error)
         due_at_ms = _due_at_ms(delay_seconds)
-        changes = {messages.RETRIES: tried + 1, messages.DUE_AT_MS: due_at_ms}
+        changes = {
+            messages.RETRIES: tried + 1,
+            messages.DUE_AT_MS: due_at_ms,
+            messages.FIRST_FAILED_AT_MS: first_failed_at_ms(headers, now_ms()),
+        }
         message = with_headers(delivery.message, changes, message_id=identity)
         consumer.retry(delivery, message, due_at_ms)
-        report = self._report(
-            delivery, Ending.RETRIED, delay_seconds=delay_seconds, error=_told_by(error)
-        )
+        failure = Failure(error, self.settings)
+        report = self._report(delivery, Ending.RETRIED, failure, delay_seconds=delay_seconds)
         log.info(
-            "%s: retry %d of %d in %.3f s of event %s (%r)",
+            "%s: retry %d of %d in %.3f s of event %s (%r) after %s",
             self.subscription.name,
             tried + 1,
             self.max_retries,
             delay_seconds,
             report.event_id,
             report.routing_key,
+            failure.type_name,  # its text may quote the event
         )
         return report
 
     def _fail(
         self, delivery: Delivery, consumer: Consumer, reason: Reason, error: BaseException
     ) -> Report:
+        failure = Failure(error, self.settings)
         if self.subscription.dead_letter:
-            consumer.dead_letter(delivery, self._with_story(delivery.message, reason, error))
+            consumer.dead_letter(delivery, self._with_story(delivery, reason, failure))
             ending = Ending.DEAD_LETTERED
         else:
             consumer.ack(delivery)
             ending = Ending.DISCARDED
-        report = self._report(delivery, ending, reason=reason, error=_told_by(error))
-        log.error(
-            "%s: event %s (%r) was %s: %s",
-            self.subscription.name,
-            report.event_id,
-            report.routing_key,
-            ending.value,
-            reason.value,
-            exc_info=(type(error), error, error.__traceback__),
-        )
+        report = self._report(delivery, ending, failure, reason=reason)
+        self._log_end(report, reason, failure)
         return report
 
-    def _with_story(self, message: Message, reason: Reason, error: BaseException) -> Message:
-        told = _told_by(error)
-        return with_headers(
-            message,
-            {
-                messages.REASON: reason.value,
-                messages.ERROR_TYPE: _type_name(told),
-                messages.ERROR_MESSAGE: _text(told),
-                messages.HANDLER: self.subscription.name,
-                messages.FAILED_AT_MS: now_ms(),
-            },
-            message_id=message.message_id,
-        )
+    def _log_end(self, report: Report, reason: Reason, failure: Failure) -> None:
+        told = [report.handler, report.event_id, report.routing_key]
+        told += [report.ending.value, reason.value]
+        if self.settings.scrub_error is None:
+            error = failure.raised
+            log.error(_ENDED, *told, exc_info=(type(error), error, error.__traceback__))
+        else:
+            # Not as exc_info, which is written, and sent to error trackers, as it was raised.
+            log.error(_ENDED_WITH_TEXT, *told, failure.text)
 
-    def _report(self, delivery: Delivery, ending: Ending, **details: Any) -> Report:
+    def _with_story(self, delivery: Delivery, reason: Reason, failure: Failure) -> Message:
+        message = with_headers(delivery.message, {}, message_id=delivery.message.message_id)
+        failed_at_ms = now_ms()
+        story = story_of(
+            failure,
+            self.settings,
+            reason=reason.value,
+            handler=self.subscription.name,
+            attempts=_attempts(delivery, reason),
+            first_failed_at_ms=first_failed_at_ms(message.headers, failed_at_ms),
+            failed_at_ms=failed_at_ms,
+        )
+        return replace(message, headers=with_story(message.headers, story))
+
+    def _report(
+        self, delivery: Delivery, ending: Ending, failure: Failure | None = None, **details: Any
+    ) -> Report:
         return Report(
             handler=self.subscription.name,
             event_id=event_id(delivery.message),
             routing_key=delivery.message.routing_key,
             ending=ending,
-            retries=integer_header(delivery.message.headers, messages.RETRIES),
+            retries=retries(delivery.message.headers),
+            error=failure.error if failure else None,
+            error_message=failure.message if failure else None,
             **details,
         )
 
 
 class CrashedRepeatedly(Exception):
     """The reason of a dead letter whose handling never came to an end."""
+
+
+def _attempts(delivery: Delivery, reason: Reason) -> int:
+    """How often the handler was called for it."""
+    if reason is Reason.UNREADABLE:
+        return 0
+    return retries(delivery.message.headers) + (delivery.crashes if reason is Reason.CRASHED else 1)
 
 
 def event_id(message: Message) -> str | None:
@@ -245,31 +297,3 @@ def _due_at_ms(delay_seconds: float) -> int:
 def now_ms() -> int:
     """Milliseconds since the epoch: the clock of ``due-at``, shared between machines."""
     return time.time_ns() // 1_000_000
-
-
-def _told_by(error: BaseException) -> BaseException:
-    """The error to name: for a plain `Retry`, which says nothing but when, what it arose from."""
-    if type(error) is not Retry:
-        return error
-    behind = error.__cause__ if error.__suppress_context__ else error.__context__
-    return behind or error
-
-
-def _type_name(error: BaseException) -> str:
-    kind = type(error)
-    name = kind.__qualname__
-    if kind.__module__ != "builtins":
-        name = f"{kind.__module__}.{name}"
-    return _sendable(name[:_MAX_ERROR_TYPE_CHARACTERS])
-
-
-def _text(error: BaseException) -> str:
-    try:
-        text = str(error)
-    except BaseException as failure:
-        text = f"(its message cannot be shown: {type(failure).__name__})"
-    return _sendable(text[:_MAX_ERROR_MESSAGE_CHARACTERS])
-
-
-def _sendable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")

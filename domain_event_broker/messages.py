@@ -29,16 +29,44 @@ DUE_AT_MS = "deb-due-at-ms"
 ROUTING_KEY = "deb-routing-key"
 #: String: id of the event whose handling published this one.
 CAUSATION_ID = "deb-causation-id"
-#: A dead letter's story.
+#: Integer: when handling failed for the first time, in milliseconds since the epoch.
+FIRST_FAILED_AT_MS = "deb-first-failed-at-ms"
+#: A dead letter's story, which ``docs/reference/wire.md`` tells. This names it among all.
+DEAD_LETTER_ID = "deb-dead-letter-id"
 REASON = "deb-reason"
 ERROR_TYPE = "deb-error-type"
 ERROR_MESSAGE = "deb-error-message"
+ERROR_PLACE = "deb-error-place"
+ERROR_TRACEBACK = "deb-error-traceback"
 HANDLER = "deb-handler"
+ATTEMPTS = "deb-attempts"
 FAILED_AT_MS = "deb-failed-at-ms"
+HOST = "deb-host"
+PROCESS_ID = "deb-process-id"
+APP_VERSION = "deb-app-version"
 #: What a replay removes, so that the event starts anew.
 DELIVERY_HEADERS = frozenset(
-    {RETRIES, DUE_AT_MS, REASON, ERROR_TYPE, ERROR_MESSAGE, HANDLER, FAILED_AT_MS}
+    {
+        RETRIES,
+        DUE_AT_MS,
+        FIRST_FAILED_AT_MS,
+        DEAD_LETTER_ID,
+        REASON,
+        ERROR_TYPE,
+        ERROR_MESSAGE,
+        ERROR_PLACE,
+        ERROR_TRACEBACK,
+        HANDLER,
+        ATTEMPTS,
+        FAILED_AT_MS,
+        HOST,
+        PROCESS_ID,
+        APP_VERSION,
+    }
 )
+#: What a replay adds: when, in milliseconds since the epoch, and by whom.
+REPLAYED_AT_MS = "deb-replayed-at-ms"
+REPLAYED_BY = "deb-replayed-by"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ app keeps it equal to ``DOMAIN_EVENT_BROKER``.
 
 from __future__ import annotations
 
-import copy
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +18,11 @@ from .wording import shown
 
 #: A URL, a mapping of settings, or ``None`` for "no broker: publish nothing".
 BrokerSetting = str | Mapping[str, Any] | None
+
+#: Called with an error's text; returns what of it may be shown.
+ScrubError = Callable[[str], str]
+#: Called with an event's routing key and data; returns what of the data may be shown.
+RedactPayload = Callable[[str, Any], Any]
 
 LOCAL_RABBITMQ = "amqp://guest:guest@localhost:5672/%2F"
 
@@ -34,6 +38,7 @@ EXCHANGE_TYPES = ("topic", "direct", "fanout", "headers")
 #: The longest TTL of a delay queue, 100 ms doubled 24 times, makes the longest derived name.
 _LONGEST_SUFFIX = delay_queue("", 100 << 24)
 _MAX_SECONDS = 30 * 24 * 3600
+_MAX_RETENTION_DAYS = 36_500
 #: A lease bounds how long the rows of a dead process wait for the next one.
 MIN_LEASE_SECONDS, MAX_LEASE_SECONDS = 0.5, 15.0
 # AMQP's heartbeat is an unsigned 16-bit number of seconds.
@@ -66,6 +71,12 @@ class Settings:
     unroutable: str = "log"
     outbox: bool = True
     lease_seconds: float = 15.0
+    version: str | None = None
+    # A function of the project may be any object; its repr is none of ours to call.
+    scrub_error: ScrubError | str | None = field(default=None, repr=False)
+    redact_payload: RedactPayload | str | None = field(default=None, repr=False)
+    dead_letter_retention_days: float | None = None
+    dead_letter_retention_count: int | None = None
 
     def __post_init__(self) -> None:
         _check_url(self.url)
@@ -85,6 +96,10 @@ class Settings:
         _check_integer("MAX_EVENT_BYTES", self.max_event_bytes, 1, 128 * 1024 * 1024)
         _check_boolean("OUTBOX", self.outbox)
         _check_lease(self.lease_seconds)
+        _check_name("VERSION", self.version, optional=True)
+        _check_function("SCRUB_ERROR", self.scrub_error)
+        _check_function("REDACT_PAYLOAD", self.redact_payload)
+        _check_retention(self.dead_letter_retention_days, self.dead_letter_retention_count)
         if self.max_reconnect_delay_seconds < self.reconnect_delay_seconds:
             raise SettingsError("MAX_RECONNECT_DELAY must not be less than RECONNECT_DELAY.")
 
@@ -142,7 +157,8 @@ def _means_default(connection_settings: object) -> bool:
 
 
 # The default is read at each publish and parsed once. A copy is compared, not the identity, so
-# that a dict changed in place counts.
+# that a dict changed in place counts. It is shallow: what settings hold does not change, and the
+# project's functions may belong to objects that cannot be copied.
 _last_parsed: tuple[object, str | None, Settings | None] | None = None
 
 
@@ -152,7 +168,8 @@ def _parse_cached(setting: object) -> Settings | None:
     if cached is not None and cached[1] == SERVICE and cached[0] == setting:
         return cached[2]
     settings = parse(setting)
-    _last_parsed = (copy.deepcopy(setting), SERVICE, settings)
+    kept = dict(setting) if isinstance(setting, Mapping) else setting
+    _last_parsed = (kept, SERVICE, settings)
     return settings
 
 
@@ -247,6 +264,37 @@ def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
 def _check_boolean(key: str, value: object) -> None:
     if not isinstance(value, bool):
         raise SettingsError(f"{key} must be True or False, not {shown(value)}.")
+
+
+def _check_function(key: str, value: object) -> None:
+    """A function, or the path of one, which is imported when it is first needed."""
+    if value is None:
+        return
+    parts = value.split(".") if isinstance(value, str) else []
+    is_path = len(parts) > 1 and all(part.isidentifier() for part in parts)
+    if not (is_path or callable(value)):
+        raise SettingsError(
+            f"{key} must be a function or its dotted path such as 'shop.privacy.clean', "
+            f"not {shown(value)}."
+        )
+    try:
+        hash(value)
+    except Exception:
+        raise SettingsError(f"{key} has no hash; give a function.") from None
+
+
+def _check_retention(days: object, count: object) -> None:
+    if days is not None and (
+        isinstance(days, bool)
+        or not isinstance(days, int | float)
+        or not 0 < days <= _MAX_RETENTION_DAYS
+    ):
+        raise SettingsError(
+            f"DEAD_LETTER_RETENTION_DAYS must be a number above 0 and up to {_MAX_RETENTION_DAYS}, "
+            f"or None, not {shown(days)}."
+        )
+    if count is not None:
+        _check_integer("DEAD_LETTER_RETENTION_COUNT", count, 1, 2**31 - 1)
 
 
 def _check_lease(value: object) -> None:

@@ -12,6 +12,8 @@ from .errors import HandlerError, SettingsError, TransportError
 from .handling import Ending, Handler, Registration, Report
 from .names import check_binding_keys, check_handler_name
 from .publishing import ConnectionSettings, resolve_with_exchange
+from .redacting import scrubber
+from .retrying import Backoff, check_retries
 from .settings import Settings
 from .transports import transport_for
 from .transports.base import Consumer, Subscription
@@ -73,11 +75,14 @@ class Subscriber:
         exclusive: bool = False,
         auto_delete: bool = False,
         max_retries: int = 0,
+        *,
+        backoff: Backoff | None = None,
     ) -> None:
         """Register a handler; connects, declares its queue and binds it before it returns.
 
         :param handler: called with each `DomainEvent`. What it raises decides what becomes of
-            the event: nothing, it is done; `Retry`, it comes back; anything else, a dead letter.
+            the event: nothing, it is done; `Retry`, or what `backoff` names, it comes back;
+            anything else, a dead letter.
         :param name: the name of the handler and its queue, at most 252 bytes. Subscribers that
             use the same name share the queue's events.
         :param binding_keys: routing keys, with ``*`` for one word and ``#`` for any number.
@@ -87,12 +92,15 @@ class Subscriber:
         :param exclusive: whether the queue belongs to this subscriber alone and goes with it.
         :param auto_delete: whether the queue goes with its last subscriber.
         :param max_retries: how often an event may come back through `Retry`.
+        :param backoff: which other exceptions are retried, how often, and when. It counts `Retry`
+            too, so that `max_retries` is not given beside it.
 
-        Raises `HandlerError` for bad arguments, `BrokerUnavailable`, `AccessRefused`, or
-        `TopologyMismatch` where the queue exists with other arguments.
+        Raises `HandlerError` for bad arguments, `SettingsError` where ``SCRUB_ERROR`` names no
+        function, `BrokerUnavailable`, `AccessRefused`, or `TopologyMismatch` where the queue
+        exists with other arguments.
         """
         subscription = make_subscription(
-            name, binding_keys, dead_letter, durable, exclusive, auto_delete, max_retries
+            name, binding_keys, dead_letter, durable, exclusive, auto_delete, max_retries, backoff
         )
         if not callable(handler):
             raise HandlerError(f"The handler {name!r} is not callable.")
@@ -101,8 +109,13 @@ class Subscriber:
         if self.settings is None:
             log.debug("No broker is configured: the handler %s receives nothing.", name)
             return
+        scrubber(self.settings)  # a wrong path is told now, not with the first failure
         registration = Registration(
-            handler, subscription, max_retries, self.settings.crash_attempts
+            handler,
+            subscription,
+            self.settings,
+            max_retries=max_retries if backoff is None else backoff.max_retries,
+            backoff=backoff,
         )
         consumer = self._open(self.settings)
         # Known before its first event can arrive, which may be while we are consuming.
@@ -111,6 +124,8 @@ class Subscriber:
             consumer.subscribe(subscription)
         except BaseException:
             del self._registrations[name]
+            if not self._registrations:
+                self.disconnect()  # nobody may ever start, or end, what is left of it
             raise
         if not (subscription.durable or subscription.exclusive):
             log.warning(
@@ -311,10 +326,11 @@ def make_subscription(
     exclusive: bool,
     auto_delete: bool,
     max_retries: int,
+    backoff: Backoff | None = None,
 ) -> Subscription:
     """Check the arguments of `Subscriber.register`; raises `HandlerError`."""
     check_handler_name(name)
-    _check_max_retries(max_retries)
+    check_retries(max_retries, backoff)
     is_lasting = not (exclusive or auto_delete)
     return Subscription(
         name=name,
@@ -323,13 +339,8 @@ def make_subscription(
         durable=bool(durable),
         exclusive=bool(exclusive),
         auto_delete=bool(auto_delete),
-        retries=max_retries > 0,
+        retries=max_retries > 0 or (backoff is not None and backoff.max_retries > 0),
     )
-
-
-def _check_max_retries(value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise HandlerError(f"max_retries must be a whole number from 0, not {shown(value)}.")
 
 
 def _check_limits(

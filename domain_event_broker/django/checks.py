@@ -1,6 +1,6 @@
 """What ``manage.py check`` says.
 
-    E001  DOMAIN_EVENT_BROKER is wrong         E007  max_retries is no count
+    E001  DOMAIN_EVENT_BROKER is wrong         E007  max_retries or backoff is wrong
     E002  the URL's scheme is unknown          E008  a handler is asynchronous or a generator
     E003  two handlers have the same name      E009  a handler takes no event
     E004  binding keys are wrong               E010  the decorator has no parentheses
@@ -62,9 +62,9 @@ AppConfigs = Sequence[AppConfig] | None
 
 
 def check_settings(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage]:
-    """Whether the settings can be read, and are there."""
+    """Whether the settings can be read, what they name can be imported, and they are there."""
     try:
-        settings = conf.current()
+        settings = conf.with_functions()
     except conf.InvalidSettings as error:
         return [_settings_error(error)]
     if settings is None or conf.is_set() or core.BROKER != core.LOCAL_RABBITMQ:

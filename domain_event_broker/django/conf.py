@@ -12,6 +12,7 @@ from django.core.signals import setting_changed
 
 from .. import settings as core
 from ..errors import SettingsError
+from ..redacting import check_functions
 from ..settings import BrokerSetting, Settings
 from ..transports import SCHEMES, transport_for
 from .masking import mask
@@ -61,6 +62,18 @@ def current() -> Settings | None:
     # Not raised inside the except block: debug pages show the local variables of a cause's
     # frames, and the core's hold parts of the URL.
     raise kind(f"{SETTING}: {problem}")
+
+
+def with_functions() -> Settings | None:
+    """As `current`, once the functions that the settings name by path could be imported."""
+    settings = current()
+    try:
+        if settings is not None:
+            check_functions(settings)
+        return settings
+    except SettingsError as error:
+        problem = str(error)
+    raise InvalidSettings(f"{SETTING}: {problem}")
 
 
 def required() -> Settings:

@@ -130,10 +130,7 @@ def _error_of(report: Report) -> str:
     error = report.error
     if error is None or type(error) is Retry:
         return "."
-    try:
-        text = str(error)
-    except Exception:
-        text = ""
+    text = report.error_message or ""
     return f": {type(error).__name__}{': ' if text else ''}{text[:_MAX_ERROR_CHARACTERS]}"
 
 

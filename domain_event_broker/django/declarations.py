@@ -12,6 +12,7 @@ OPTIONS = (
     "name",
     "dead_letter",
     "max_retries",
+    "backoff",
     "durable",
     "exclusive",
     "auto_delete",
@@ -30,6 +31,7 @@ class Declaration:
     name: Any = None
     dead_letter: Any = None
     max_retries: Any = 0
+    backoff: Any = None
     durable: Any = True
     exclusive: Any = False
     auto_delete: Any = False

@@ -13,6 +13,7 @@ from typing import Any, Never, TypeVar, cast
 from ..errors import HandlerError
 from ..events import DomainEvent
 from ..handling import Handler
+from ..retrying import Backoff
 from ..subscribing import Subscriber
 from . import conf
 from .declarations import Declaration, place_of
@@ -30,6 +31,7 @@ class RegisteredHandler:
     binding_keys: tuple[str, ...]
     dead_letter: bool | None
     max_retries: int
+    backoff: Backoff | None
     durable: bool
     exclusive: bool
     auto_delete: bool
@@ -37,6 +39,13 @@ class RegisteredHandler:
     using: str | None
     #: File and line.
     place: str
+
+    @property
+    def keeps_dead_letters(self) -> bool:
+        """Whether events that failed are kept: said, or else what `Subscriber` does."""
+        if self.dead_letter is None:
+            return not (self.exclusive or self.auto_delete)
+        return self.dead_letter
 
     def register_with(self, subscriber: Subscriber, function: Handler) -> None:
         """Register `function`, in this handler's place; blocks and raises as `register` does."""
@@ -49,6 +58,7 @@ class RegisteredHandler:
             exclusive=self.exclusive,
             auto_delete=self.auto_delete,
             max_retries=self.max_retries,
+            backoff=self.backoff,
         )
 
 
@@ -64,6 +74,7 @@ class Registry:
         name: str | None = None,
         dead_letter: bool | None = None,
         max_retries: int = 0,
+        backoff: Backoff | None = None,
         durable: bool = True,
         exclusive: bool = False,
         auto_delete: bool = False,
@@ -74,7 +85,8 @@ class Registry:
         """Declare the decorated function as a handler, and return it unchanged.
 
         The function takes one `DomainEvent`. What it raises decides what becomes of the event:
-        nothing, it is done; `Retry`, it comes back; anything else, it is dead-lettered.
+        nothing, it is done; `Retry`, or what `backoff` names, it comes back; anything else, it is
+        dead-lettered.
 
         :param binding_keys: routing keys, with ``*`` for one word and ``#`` for any number.
         :param name: the name of the handler and its queue, at most 252 bytes; by default
@@ -82,6 +94,8 @@ class Registry:
         :param dead_letter: whether to keep events that failed. By default yes, but not for an
             exclusive or auto-delete queue; what is not kept is logged and gone.
         :param max_retries: how often an event may come back through `Retry`.
+        :param backoff: which other exceptions are retried, how often, and when. It counts `Retry`
+            too, so that `max_retries` is not given beside it.
         :param durable: whether the queue outlives the broker.
         :param exclusive: whether the queue belongs to one process alone and goes with it.
         :param auto_delete: whether the queue goes with its last subscriber.
@@ -98,6 +112,7 @@ class Registry:
             "name": name,
             "dead_letter": dead_letter,
             "max_retries": max_retries,
+            "backoff": backoff,
             "durable": durable,
             "exclusive": exclusive,
             "auto_delete": auto_delete,
@@ -152,6 +167,7 @@ def _registered(name: str, declaration: Declaration) -> RegisteredHandler:
         binding_keys=declaration.binding_keys,
         dead_letter=declaration.dead_letter,
         max_retries=declaration.max_retries,
+        backoff=declaration.backoff,
         durable=declaration.durable,
         exclusive=declaration.exclusive,
         auto_delete=declaration.auto_delete,

@@ -11,6 +11,7 @@ from django.db import connections
 
 from ..errors import HandlerError
 from ..names import check_binding_keys, check_handler_name, dead_letter_queue
+from ..retrying import check_retries
 from .declarations import OPTIONS, Declaration
 from .dialects import UnsupportedDatabase, check_supported
 from .suggestions import nearest_first
@@ -133,14 +134,15 @@ def _keys_problem(declaration: Declaration, service: str | None) -> _Found | Non
 
 
 def _retries_problem(declaration: Declaration, service: str | None) -> _Found | None:
-    value = declaration.max_retries
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return None
-    return (
-        "E007",
-        f"max_retries must be a whole number from 0, not {value!r}.",
-        "Say how often an event may come back after `raise Retry(delay)`.",
-    )
+    try:
+        check_retries(declaration.max_retries, declaration.backoff)
+    except HandlerError as error:
+        hint = (
+            "max_retries says how often an event may come back after `raise Retry(delay)`; "
+            "backoff=Backoff(max_retries=...) which other exceptions are retried, too."
+        )
+        return "E007", str(error), hint
+    return None
 
 
 def _options_problem(declaration: Declaration, service: str | None) -> _Found | None:

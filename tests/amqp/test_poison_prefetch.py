@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Event
+from typing import Any
 
 import pytest
 
@@ -105,8 +106,9 @@ def test_a_queue_that_goes_with_its_consumer_stays_while_it_is_consumed(
 ) -> None:
     """Nothing is widened there: an auto-delete queue goes with the consumer that is cancelled."""
     handler = Recorder()
+    options: dict[str, Any] = {kind: True}
     subscriber = Subscriber(broker_url)
-    subscriber.register(handler, "fleeting", ["#"], **{kind: True})
+    subscriber.register(handler, "fleeting", ["#"], **options)
     publish(broker_url)
     with consuming(subscriber):
         handler.wait_for(MANY)

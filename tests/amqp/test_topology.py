@@ -153,8 +153,9 @@ def test_a_handler_may_change_its_mind_about_dead_letters(
 def test_a_fleeting_subscription_has_a_classic_queue_and_no_dead_letters(
     broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode, kind: str
 ) -> None:
+    options: dict[str, Any] = {kind: True}
     subscriber = Subscriber(broker_url)
-    subscriber.register(ignore, "fleeting", ["#"], **{kind: True})
+    subscriber.register(ignore, "fleeting", ["#"], **options)
     row = rabbitmq.queue(broker_vhost, "fleeting")
     assert row is not None
     assert row["arguments"] == {"x-queue-type": "classic"}

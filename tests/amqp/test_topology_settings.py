@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_a_failed_event_without_dead_letters_is_dropped_and_logged(
     broker_vhost: str,
     rabbitmq: RabbitmqNode,
     caplog: pytest.LogCaptureFixture,
-    options: dict[str, bool],
+    options: dict[str, Any],
 ) -> None:
     def fail(event: DomainEvent) -> None:
         if event.routing_key == "test.bad":

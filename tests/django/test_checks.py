@@ -75,6 +75,31 @@ def test_e001_wrong_settings(settings: Settings, setting: object, words: str) ->
     assert isinstance(message, checks.Error)
 
 
+@pytest.mark.parametrize("key", ["SCRUB_ERROR", "REDACT_PAYLOAD"])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("no.such.module.clean", "names 'no.such.module.clean', which cannot be imported"),
+        (f"{__name__}.TAG", "which is no function"),
+        (5, "must be a function or its dotted path"),
+    ],
+)
+def test_e001_functions_that_are_not_there(
+    settings: Settings, key: str, value: object, words: str
+) -> None:
+    settings.DOMAIN_EVENT_BROKER = {"URL": "memory://one", key: value}
+
+    message = only_message("E001")
+    assert message.msg.startswith(f"DOMAIN_EVENT_BROKER: {key} ")
+    assert words in message.msg
+
+
+def test_functions_that_are_there_are_no_problem(settings: Settings) -> None:
+    settings.DOMAIN_EVENT_BROKER = {"URL": "memory://one", "SCRUB_ERROR": f"{__name__}.on_order"}
+
+    assert run_checks() == []
+
+
 def test_e002_unknown_scheme(settings: Settings) -> None:
     settings.DOMAIN_EVENT_BROKER = f"kafka://user:{PASSWORD}@localhost"
 
@@ -96,6 +121,7 @@ def test_e003_same_names() -> None:
         ("E005", lambda: declare("order.*", name="amq.bill")(on_order)),
         ("E006", lambda: declare("order.*")(lambda event: None)),
         ("E007", lambda: declare("order.*", max_retries="3")(on_order)),
+        ("E007", lambda: declare("order.*", backoff=3)(on_order)),
         ("E009", lambda: declare("order.*", name="bill")(lambda: None)),
         ("E010", lambda: declare(on_order)),
         ("E011", lambda: declare("order.*", retries=3)(on_order)),

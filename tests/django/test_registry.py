@@ -101,6 +101,7 @@ class TestDeclaring:
 
         (handler,) = handlers.handlers()
         assert (handler.dead_letter, handler.max_retries) == (None, 0)
+        assert handler.backoff is None
         assert (handler.durable, handler.exclusive, handler.auto_delete) == (True, False, False)
         assert (handler.inbox, handler.using) == (True, None)
 

@@ -81,7 +81,9 @@ class TestLines:
         drain()
         publish_domain_event("order.placed", {})
 
-        assert drain().stderr.endswith("was dead-lettered (error): Unspeakable\n")
+        assert drain().stderr.endswith(
+            "was dead-lettered (error): Unspeakable: (its message cannot be shown: RuntimeError)\n"
+        )
 
     def test_a_reader_that_has_gone_ends_nothing(self) -> None:
         class Closed(StringIO):

@@ -41,6 +41,16 @@ def test_everything_has_a_default() -> None:
     assert event.retries == 0
 
 
+@pytest.mark.parametrize("retries", [0, 1, 7])
+def test_the_attempt_is_one_more_than_the_retries(retries: int) -> None:
+    event = DomainEvent(**FIELDS, retries=retries)
+
+    assert event.attempt == retries + 1
+    assert "attempt" not in event.event_data
+    with pytest.raises(AttributeError):
+        event.attempt = 3  # type: ignore[misc]
+
+
 def test_two_events_share_neither_id_nor_default_data() -> None:
     one, other = DomainEvent(), DomainEvent()
     one.data["changed"] = True

@@ -24,7 +24,7 @@ def process(url: str, handler: Recorder, **changes: Any) -> tuple[Report, list[M
     delivery = consumer.receive(0)
     assert isinstance(delivery, Delivery)
     delivery.crashes = changes.pop("crashes", 0)
-    registration = Registration(handler, subscription, max_retries=3, crash_attempts=5)
+    registration = Registration(handler, subscription, Settings(url=url), max_retries=3)
     report = registration.process(delivery, consumer)
     consumer.close()
     return report, dead_letters(url)
@@ -47,6 +47,7 @@ def test_a_retried_message_says_how_often_and_when(url: str) -> None:
 
     headers = dict(next_delivery(url).message.headers)
     assert before_ms + 50 <= headers.pop("deb-due-at-ms") <= after_ms + 52
+    assert before_ms <= headers.pop("deb-first-failed-at-ms") <= after_ms
     assert headers == {"deb-retries": 2, "deb-routing-key": "a.b", "tenant": "x"}
 
 

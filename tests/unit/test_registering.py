@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import domain_event_broker.settings as settings_module
-from domain_event_broker import DomainEvent, Subscriber, publish_domain_event
+from domain_event_broker import Backoff, DomainEvent, Subscriber, publish_domain_event
 from domain_event_broker.errors import (
     HandlerError,
     SettingsError,
@@ -43,8 +43,9 @@ def nothing(event: DomainEvent) -> None:
 
 
 def test_the_arguments_are_those_of_3_x_in_its_order() -> None:
-    names = list(inspect.signature(Subscriber.register).parameters)
+    parameters = inspect.signature(Subscriber.register).parameters.values()
 
+    names = [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY]
     assert names == ["self", "handler", *GOOD]
 
 
@@ -59,6 +60,33 @@ def test_the_subscription_holds_what_was_asked_for() -> None:
         retries=False,
     )
     assert make_subscription(**{**GOOD, "max_retries": 1}).retries
+
+
+@pytest.mark.parametrize("max_retries", [0, 1])
+def test_delays_work_from_the_start_where_a_policy_retries(max_retries: int) -> None:
+    backoff = Backoff(max_retries=max_retries)
+
+    assert make_subscription(**GOOD, backoff=backoff).retries is bool(max_retries)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"max_retries": 1, "backoff": Backoff()}, "say it once"),
+        ({"backoff": Backoff}, "must be a Backoff such as Backoff()"),
+        ({"backoff": 5}, "not 5"),
+    ],
+    ids=["twice", "class", "number"],
+)
+def test_retries_are_said_once_and_by_a_backoff(
+    url: str, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(HandlerError) as caught:
+        Subscriber(url).register(nothing, "handler", ["#"], **options)
+
+    assert words in str(caught.value)
+    with pytest.raises(UnknownQueue):
+        dead_letters(url)
 
 
 @pytest.mark.parametrize(

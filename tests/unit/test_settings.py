@@ -1,6 +1,7 @@
 """The settings object: every key, its limits, and a clear word for each mistake."""
 
 import dataclasses
+import math
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +28,11 @@ DEFAULTS = {
     "UNROUTABLE": "log",
     "OUTBOX": True,
     "LEASE": 15.0,
+    "VERSION": None,
+    "SCRUB_ERROR": None,
+    "REDACT_PAYLOAD": None,
+    "DEAD_LETTER_RETENTION_DAYS": None,
+    "DEAD_LETTER_RETENTION_COUNT": None,
 }
 HUGE = 10**5_000
 NUMBERS_OF_SECONDS = ["PUBLISH_TIMEOUT", "RECONNECT_DELAY", "MAX_RECONNECT_DELAY"]
@@ -79,7 +85,7 @@ def test_settings_cannot_be_changed_and_can_be_compared() -> None:
         ("url", "Did you mean 'URL'?"),
         ("PUBLISH_TIMEOUT_SECONDS", "Did you mean 'PUBLISH_TIMEOUT'?"),
         ("HEARTBEET", "Did you mean 'HEARTBEAT'?"),
-        ("ZZZZ", "Unknown key 'ZZZZ'. Known keys: CRASH_ATTEMPTS, EXCHANGE, "),
+        ("ZZZZ", "Unknown key 'ZZZZ'. Known keys: CRASH_ATTEMPTS, DEAD_LETTER_"),
         (5, "Unknown key 5."),
         (None, "Unknown key None."),
     ],
@@ -143,7 +149,7 @@ def test_the_longest_wait_is_not_below_the_first() -> None:
     )
 
 
-@pytest.mark.parametrize("key", ["SERVICE", "EXCHANGE"])
+@pytest.mark.parametrize("key", ["SERVICE", "EXCHANGE", "VERSION"])
 @pytest.mark.parametrize("wrong", ["", 5, b"x", "\ud800", ["x"]])
 def test_a_name_is_a_string(key: str, wrong: Any) -> None:
     assert refusal({key: wrong}).startswith(f"{key} must be a non-empty string, not ")
@@ -152,6 +158,33 @@ def test_a_name_is_a_string(key: str, wrong: Any) -> None:
 def test_a_service_is_sent_as_a_property_and_must_fit_it() -> None:
     assert value_of("SERVICE", parse({"SERVICE": "s" * 255})) == "s" * 255
     assert "SERVICE has 256 bytes" in refusal({"SERVICE": "é" * 128})
+
+
+def test_a_version_fits_a_short_string() -> None:
+    assert value_of("VERSION", parse({"VERSION": "v" * 255})) == "v" * 255
+    assert "VERSION has 256 bytes" in refusal({"VERSION": "é" * 128})
+
+
+def test_dead_letters_are_kept_for_so_many_days_or_for_ever() -> None:
+    for days in (0.5, 1, 36_500, None):
+        assert (
+            value_of("DEAD_LETTER_RETENTION_DAYS", parse({"DEAD_LETTER_RETENTION_DAYS": days}))
+            == days
+        )
+    for wrong in (0, -1, 36_501, True, "30", math.nan):
+        message = refusal({"DEAD_LETTER_RETENTION_DAYS": wrong})
+        assert message.startswith("DEAD_LETTER_RETENTION_DAYS must be a number above 0 and up to ")
+
+
+def test_so_many_dead_letters_are_kept_or_all() -> None:
+    for count in (1, 2**31 - 1, None):
+        assert (
+            value_of("DEAD_LETTER_RETENTION_COUNT", parse({"DEAD_LETTER_RETENTION_COUNT": count}))
+            == count
+        )
+    for wrong in (0, -1, 2**31, 1.5, True, "5"):
+        message = refusal({"DEAD_LETTER_RETENTION_COUNT": wrong})
+        assert message.startswith("DEAD_LETTER_RETENTION_COUNT must be a whole number from 1 to ")
 
 
 def test_an_exchange_leaves_room_for_the_names_made_of_it() -> None:
