@@ -1,5 +1,6 @@
 """Fixtures for every test: RabbitMQ and PostgreSQL, and what is fresh for each test on them."""
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack
 from typing import TypeVar
@@ -18,6 +19,7 @@ from tests.support.postgresql import (
 )
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.releases import Release, ReleaseNotFound, find_release, requested_releases
+from tests.support.waiting import wait_until
 
 PrivateRabbitmq = Callable[..., RabbitmqNode]
 PrivatePostgresql = Callable[[], PostgresqlCluster]
@@ -48,6 +50,19 @@ def uses_database(item: pytest.Item, fixtures: Set[str]) -> bool:
     if test_case is not None and issubclass(test_case, TransactionTestCase):
         return True
     return item.get_closest_marker("django_db") is not None or bool(fixtures & DATABASE_FIXTURES)
+
+
+@pytest.fixture(autouse=True)
+def no_subscriber_is_left() -> Iterator[None]:
+    """One that a test forgot would reconnect for ever, and log into the tests that follow."""
+    yield
+    wait_until(lambda: not subscribers(), 10, lambda: f"left by the test: {subscribers()}")
+
+
+def subscribers() -> list[str]:
+    """The connections' threads of subscribers that are not closed."""
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name == "domain-event-broker subscriber"]
 
 
 @pytest.fixture(scope="session", params=requested_releases())

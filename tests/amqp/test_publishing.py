@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Event, Thread
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,11 @@ def connection_names(rabbitmq: RabbitmqNode, vhost: str) -> list[str]:
     return [row["name"] for row in rows if "publisher" in row.get("user_provided_name", "")]
 
 
+def channels_of(connection: str, rabbitmq: RabbitmqNode, vhost: str) -> list[dict[str, Any]]:
+    rows = rabbitmq.management.get("vhosts", vhost, "channels")
+    return [row for row in rows if row["connection_details"]["name"] == connection]
+
+
 def test_any_number_of_publishes_shares_one_connection(
     url: str, rabbitmq: RabbitmqNode, broker_vhost: str
 ) -> None:
@@ -55,8 +61,8 @@ def test_any_number_of_publishes_shares_one_connection(
         thread.join(PATIENCE_SECONDS)
     assert ready_count(url, "seen") == 1 + 8 * 100
     assert connection_names(rabbitmq, broker_vhost) == [first]
-    channels = rabbitmq.management.get("vhosts", broker_vhost, "channels")
-    assert len([row for row in channels if row["connection_details"]["name"] == first]) == 1
+    # Statistics come a moment later.
+    wait_until(lambda: len(channels_of(first, rabbitmq, broker_vhost)) == 1, PATIENCE_SECONDS)
 
 
 def test_each_thread_publishes_in_its_order(url: str) -> None:

@@ -156,9 +156,11 @@ def test_without_a_broker_there_is_nothing_to_replay(replay: Any) -> None:
 
 
 def test_a_handler_without_failures_has_nothing_to_replay(default_broker: str) -> None:
-    Subscriber().register(Failing(), "fine", ["user.*"], dead_letter=True)
+    subscriber = Subscriber()
+    subscriber.register(Failing(), "fine", ["user.*"], dead_letter=True)
     assert replay_event("fine") == 0
     assert replay_all("fine") == 0
+    subscriber.disconnect()
 
 
 def test_an_event_that_exhausts_its_retries_is_kept_only_if_asked(

@@ -48,10 +48,12 @@ def test_arguments_may_be_given_by_position(default_broker: str, rabbitmq: Rabbi
 
 
 def test_registering_returns_when_the_queue_is_bound(default_broker: str) -> None:
-    Subscriber().register(Handler(), name="printer", binding_keys=["user.*", "order.#"])
+    subscriber = Subscriber()
+    subscriber.register(Handler(), name="printer", binding_keys=["user.*", "order.#"])
     strict = {"URL": default_broker, "UNROUTABLE": "raise"}
     publish_domain_event("user.registered", {}, connection_settings=strict)
     publish_domain_event("order.placed.today", {}, connection_settings=strict)
+    subscriber.disconnect()
 
 
 def test_two_handlers_get_what_each_is_bound_for(default_broker: str) -> None:
