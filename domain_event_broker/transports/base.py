@@ -229,6 +229,15 @@ class Transport(ABC):
         """
 
     @abstractmethod
+    def requeue(
+        self, handler_name: str, messages: Sequence[Message], timeout_seconds: float
+    ) -> list[PublishResult]:
+        """As `publish`, but to the queue of one handler, past exchange and bindings.
+
+        Where the handler has no queue, the outcome is `Outcome.UNROUTABLE`.
+        """
+
+    @abstractmethod
     def consumer(self) -> Consumer:
         """A new consumer; it connects when it first subscribes."""
 

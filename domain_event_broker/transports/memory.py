@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -83,11 +84,14 @@ class MemoryBroker:
             self.changed.notify_all()
             return bool(bound)
 
-    def put(self, name: str, message: Message) -> None:
+    def put(self, name: str, message: Message) -> bool:
+        """Put it into a queue; false where there is none of that name."""
         with self.changed:
-            if name in self.queues:
-                self.queues[name].ready.append(message)
-                self.changed.notify_all()
+            if name not in self.queues:
+                return False
+            self.queues[name].ready.append(message)
+            self.changed.notify_all()
+            return True
 
     def delay(self, name: str, message: Message, due_at_ms: int) -> None:
         with self.changed:
@@ -140,6 +144,15 @@ class MemoryTransport(Transport):
                 else Outcome.UNROUTABLE
             )
             for message in messages
+        ]
+
+    def requeue(
+        self, handler_name: str, messages: Sequence[Message], timeout_seconds: float
+    ) -> list[PublishResult]:
+        there = (self._broker.put(handler_name, message) for message in messages)
+        return [
+            PublishResult(Outcome.CONFIRMED if is_there else Outcome.UNROUTABLE)
+            for is_there in there
         ]
 
     def consumer(self) -> MemoryConsumer:
@@ -237,12 +250,12 @@ class MemoryConsumer(Consumer):
 
     def dead_letter(self, delivery: Delivery, message: Message) -> None:
         name = dead_letter_queue(delivery.subscription.name)
-        self._settle(delivery, lambda: self._broker.put(name, message))
+        self._settle(delivery, partial(self._broker.put, name, message))
 
     def release(self, delivery: Delivery) -> None:
         self._settle(delivery, lambda: self._give_back(delivery))
 
-    def _settle(self, delivery: Delivery, move: Callable[[], None]) -> None:
+    def _settle(self, delivery: Delivery, move: Callable[[], object]) -> None:
         with self._broker.changed:
             if self._unsettled.pop(id(delivery), None) is not None:
                 move()
@@ -309,12 +322,11 @@ class MemoryDeadLetters(DeadLetters):
 
     def replay(self, dead_letter: DeadLetter, message: Message) -> None:
         with self._broker.changed:
-            if self._handler_name not in self._broker.queues:
+            if not self._broker.put(self._handler_name, message):
                 raise UnknownQueue(
                     f"The handler {self._handler_name!r} has no queue to replay to; "
                     "start its subscriber once."
                 )
-            self._broker.put(self._handler_name, message)
             self.discard(dead_letter)
 
     def discard(self, dead_letter: DeadLetter) -> None:

@@ -3,6 +3,7 @@
 from .dead_letters import DeadLetters
 from .publishing import Publishing
 from .receiving import Receiving
+from .requeueing import Requeueing
 from .retries import Retries
 from .routing import Routing
 from .settling import Settling
@@ -10,6 +11,6 @@ from .subscriptions import Subscriptions
 
 
 class TransportContract(
-    Publishing, Routing, Subscriptions, Receiving, Settling, Retries, DeadLetters
+    Publishing, Routing, Subscriptions, Receiving, Settling, Retries, DeadLetters, Requeueing
 ):
     pass

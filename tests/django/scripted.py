@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Never
+from typing import ClassVar
 
+from domain_event_broker.errors import UnknownQueue
 from domain_event_broker.messages import Message
 from domain_event_broker.settings import Settings
 from domain_event_broker.transports.base import (
@@ -36,6 +37,8 @@ class ScriptedTransport(Transport):
         self.answer: Answer = lambda message: CONFIRMED
         #: The ids of the messages that were published together.
         self.batches: list[list[str | None]] = []
+        #: The messages that were put into the queue of one handler, with its name.
+        self.requeued: list[tuple[str, Message]] = []
 
     @property
     def published(self) -> list[str | None]:
@@ -50,14 +53,17 @@ class ScriptedTransport(Transport):
         self.batches.append([message.message_id for message in messages])
         return [self.answer(message) for message in messages]
 
+    def requeue(
+        self, handler_name: str, messages: Sequence[Message], timeout_seconds: float
+    ) -> list[PublishResult]:
+        self.requeued += [(handler_name, message) for message in messages]
+        return [self.answer(message) for message in messages]
+
     def consumer(self) -> Consumer:
-        self._never()
+        raise NotImplementedError("It publishes only.")
 
     def dead_letters(self, handler_name: str) -> DeadLetters:
-        self._never()
+        raise UnknownQueue("It has no queues.")
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         """There is nothing to give up."""
-
-    def _never(self) -> Never:
-        raise NotImplementedError("It publishes only.")

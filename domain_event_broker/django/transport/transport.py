@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -20,7 +20,7 @@ from ..inserting import write_to_queues
 from . import waking
 from .consumer import DatabaseConsumer
 from .dead_letters import DatabaseDeadLetters
-from .queues import Router
+from .queues import Router, find_queue
 
 
 class DatabaseTransport(Transport):
@@ -59,14 +59,37 @@ class DatabaseTransport(Transport):
         ]
 
     def publish(self, messages: Sequence[Message], timeout_seconds: float) -> list[PublishResult]:
+        return self._outside(lambda: self.enqueue(messages), len(messages), timeout_seconds)
+
+    def requeue(
+        self, handler_name: str, messages: Sequence[Message], timeout_seconds: float
+    ) -> list[PublishResult]:
+        return self._outside(
+            lambda: self.enqueue_for(handler_name, messages), len(messages), timeout_seconds
+        )
+
+    def enqueue_for(self, handler_name: str, messages: Sequence[Message]) -> list[PublishResult]:
+        """As `requeue`, but as part of the current transaction; raises as `enqueue` does."""
+        queue = find_queue(self.alias, handler_name)
+        if queue is None:
+            return [PublishResult(Outcome.UNROUTABLE)] * len(messages)
+        self._insert([(queue, message) for message in messages])
+        return [PublishResult(Outcome.CONFIRMED)] * len(messages)
+
+    def _outside(
+        self,
+        work: Callable[[], list[PublishResult]],
+        count: int,
+        timeout_seconds: float,
+    ) -> list[PublishResult]:
+        """Do `work` in a transaction of its own; what the database raises becomes the results."""
         try:
-            return waiting_out_locks(lambda: self.enqueue(messages), timeout_seconds)
+            return waiting_out_locks(work, timeout_seconds)
         except DatabaseError as error:
             # One that broke would stay so.
             connections[self.alias].close_if_unusable_or_obsolete()
             # A commit whose answer is lost may have happened; else nothing did.
-            result = PublishResult(Outcome.UNKNOWN, translate(error, self.alias))
-            return [result] * len(messages)
+            return [PublishResult(Outcome.UNKNOWN, translate(error, self.alias))] * count
 
     def consumer(self) -> DatabaseConsumer:
         return DatabaseConsumer(self.settings, self.alias)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -24,30 +24,41 @@ from ...errors import (
 )
 from ...messages import Message
 from ...settings import Settings
-from ..base import DeadLetter, DeadLetters, Outcome
+from ..base import DeadLetter, DeadLetters, Outcome, PublishResult
+from .acknowledgements import Acknowledgements
 from .connection import ConnectionThread
 from .errors import NOT_FOUND, translate
-from .pika_connection import Connection
-from .publisher import Publisher
-from .targets import replay_targets
+from .pika_connection import Connection, cancel_keeping_deliveries
 from .wire import to_message
 
 _ANSWER_SECONDS = 60.0
+# AMQP's prefetch count is an unsigned 16-bit number.
+_MAX_PREFETCH = 65_535
+# How long to wait for the next of what was counted.
+_SILENCE_SECONDS = 1.0
 # A quorum queue counts what is given back a moment later.
 _GIVE_BACK_SECONDS = 1.0
 _GIVE_BACK_POLL_SECONDS = 0.01
 
 
+#: `Transport.requeue`.
+Requeue = Callable[[str, Sequence[Message], float], list[PublishResult]]
+
+
 class AmqpDeadLetters(DeadLetters):
     """One look, on a connection of its own, which ends with it. For one thread."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, handler_name: str) -> None:
+    def __init__(self, settings: Settings, handler_name: str, requeue: Requeue) -> None:
         self._settings = settings
-        self._publisher = publisher
         self._handler_name = handler_name
+        self._requeue = requeue
         self._queue = names.dead_letter_queue(handler_name)
         self._channel: Channel | None = None
+        self._acks = Acknowledgements()
         self._undecided = 0
+        self._taken: list[DeadLetter] = []
+        self._wanted = 0
+        self._consumer_tag: str | None = None
         self._questions: deque[Future[Any]] = deque()
         self._thread = ConnectionThread(settings, f"dead letters of {handler_name}", self)
         try:
@@ -58,23 +69,19 @@ class AmqpDeadLetters(DeadLetters):
             raise
 
     def take(self, limit: int) -> list[DeadLetter]:
-        taken: list[DeadLetter] = []
-        while len(taken) < limit:
-            dead_letter = self._ask(self._get)
-            if dead_letter is None:
-                break
-            taken.append(dead_letter)
-            self._undecided += 1
+        count = min(limit, self.count(), _MAX_PREFETCH)
+        if not count:
+            return []
+        taken: list[DeadLetter] = self._ask(partial(self._consume, count))
         return taken
 
     def replay(self, dead_letter: DeadLetter, message: Message) -> None:
         self._check_connected()
-        for target in replay_targets(self._settings, self._handler_name, message):
-            batch = self._publisher.publish([target])
-            (result,) = batch.wait(self._settings.publish_timeout_seconds)
-            if result.outcome is Outcome.CONFIRMED:
-                self.discard(dead_letter)
-                return
+        timeout_seconds = self._settings.publish_timeout_seconds
+        (result,) = self._requeue(self._handler_name, [message], timeout_seconds)
+        if result.outcome is Outcome.CONFIRMED:
+            self.discard(dead_letter)
+            return
         if result.outcome is Outcome.UNROUTABLE:
             raise UnknownQueue(
                 f"The handler {self._handler_name!r} has no queue to replay to; "
@@ -146,7 +153,6 @@ class AmqpDeadLetters(DeadLetters):
     def _on_channel_open(self, channel: Channel) -> None:
         self._channel = channel
         channel.add_on_close_callback(self._on_channel_closed)
-        channel.add_callback(self._on_empty, [pika.spec.Basic.GetEmpty], one_shot=False)
         self._end(None)
 
     def _declare_passively(self, queue: str) -> None:
@@ -157,27 +163,70 @@ class AmqpDeadLetters(DeadLetters):
             queue, passive=True, callback=lambda frame: self._end(frame.method.message_count)
         )
 
-    def _get(self) -> None:
+    def _consume(self, count: int) -> None:
+        """Take so many by consuming, which needs no round trip for each."""
         if self._channel is None:
             self._fail(BrokerUnavailable("The connection was lost; the rest stays."))
             return
-        self._channel.basic_get(self._queue, callback=self._on_message)
-
-    def _on_empty(self, frame: Any) -> None:
-        self._end(None)
+        self._taken, self._wanted = [], count
+        self._channel.basic_qos(prefetch_count=count)
+        self._consumer_tag = self._channel.basic_consume(
+            self._queue, on_message_callback=self._on_message
+        )
+        self._watch_silence(0)
 
     def _on_message(
         self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
         message = to_message(method.routing_key, properties, body)
-        self._end(DeadLetter(message, token=method.delivery_tag))
+        self._acks.delivered(method.delivery_tag)
+        self._taken.append(DeadLetter(message, token=method.delivery_tag))
+        self._undecided += 1
+        if len(self._taken) == self._wanted:
+            self._cancel()
+
+    def _watch_silence(self, seen: int) -> None:
+        """Others may look, too: what was counted may never come."""
+        tag = self._consumer_tag
+
+        def look() -> None:
+            if self._consumer_tag is None or self._consumer_tag != tag:
+                return
+            if len(self._taken) == seen:
+                self._cancel()
+            else:
+                self._watch_silence(len(self._taken))
+
+        self._thread.loop.call_later(_SILENCE_SECONDS, look)
+
+    def _cancel(self, then: Callable[[], None] = lambda: None) -> None:
+        tag, self._consumer_tag = self._consumer_tag, None
+
+        def on_cancelled(frame: Any) -> None:
+            self._end(self._taken)
+            then()
+
+        if tag is not None and self._channel is not None:
+            cancel_keeping_deliveries(self._channel, tag, callback=on_cancelled)
 
     def _ack(self, tag: int) -> None:
+        self._acks.settled(tag)  # sent when all that was posted has run
+
+    def _send_acks(self) -> None:
+        """In as few frames as can be.
+
+        Those that a quorum queue has no time for are lost when the channel closes: their messages
+        would come back. It takes some thirty at a time.
+        """
         if self._channel is not None and self._channel.is_open:
-            self._channel.basic_ack(tag)
+            for tag, multiple in self._acks.take():
+                self._channel.basic_ack(tag, multiple=multiple)
 
     def _give_back(self) -> None:
-        if self._channel is not None and self._channel.is_open:
+        self._send_acks()
+        if self._consumer_tag is not None:  # whoever was taking was interrupted
+            self._cancel(then=self._give_back)
+        elif self._channel is not None and self._channel.is_open:
             self._channel.basic_nack(0, multiple=True, requeue=True)
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
@@ -197,13 +246,14 @@ class AmqpDeadLetters(DeadLetters):
         self._fail(error)
 
     def on_posted(self) -> None:
-        pass
+        self._send_acks()
 
     def wants_connection(self) -> bool:
         return False
 
     def forget(self) -> None:
         self._channel = None
+        self._acks = Acknowledgements()
         self._questions = deque()
 
     def _end(self, answer: Any) -> None:

@@ -80,6 +80,16 @@ def _translate_channel_closure(
     return BrokerUnavailable(f"{where} closed the channel: {error.reply_code} {error.reply_text}")
 
 
+def is_missing_exchange(error: BaseException | None, exchange: str) -> bool:
+    """Whether the channel was closed since there is no such exchange: nothing got through it."""
+    while error is not None:
+        if isinstance(error, pika.exceptions.ChannelClosedByBroker):
+            is_missing = f"no exchange '{exchange}'" in error.reply_text
+            return error.reply_code == NOT_FOUND and is_missing
+        error = error.__cause__
+    return False
+
+
 def _is_about_declaring(reply_text: str) -> bool:
     # The same code ends a channel whose deliveries were not settled within consumer_timeout.
     return " for queue " in reply_text or " for exchange " in reply_text

@@ -6,6 +6,9 @@ nothing has to be bound, and a queue that is gone makes the message unroutable i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from ... import names
 from ...handling import now_ms, with_headers
 from ...messages import Message
@@ -62,16 +65,20 @@ def return_target(delivery: Delivery, attempt: int) -> Outgoing:
     return queue_target(delivery.subscription.name, copy)
 
 
-def replay_targets(settings: Settings, handler_name: str, message: Message) -> list[Outgoing]:
+def replay_targets(settings: Settings, handler_name: str) -> list[Callable[[Message], Outgoing]]:
     """Where to replay to: the handler's queue, by each way that may be tried in turn.
 
     A 3.x worker that rejects the event needs the event's own routing key to keep it.
     """
-    directly = queue_target(handler_name, message)
+    directly = partial(queue_target, handler_name)
     if settings.topology != "3.x":
         return [directly]
     exchange = names.legacy_retry_exchange(handler_name)
-    return [Outgoing(exchange, message.routing_key, directly.properties, message.body), directly]
+
+    def keeping_its_key(message: Message) -> Outgoing:
+        return Outgoing(exchange, message.routing_key, to_properties(message), message.body)
+
+    return [keeping_its_key, directly]
 
 
 def queue_target(queue: str, message: Message) -> Outgoing:

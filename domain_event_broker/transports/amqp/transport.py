@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 from ...errors import ConfigurationError, TransportClosed
 from ...messages import Message
+from ...names import legacy_retry_exchange
 from ...settings import Settings
-from ..base import Capabilities, PublishResult, Transport
+from ..base import Capabilities, Outcome, PublishResult, Transport
 from .batches import Batch, Outgoing
 from .consumer import AmqpConsumer
 from .dead_letters import AmqpDeadLetters
+from .errors import is_missing_exchange
 from .parameters import connection_parameters
 from .publisher import Publisher
-from .targets import event_target
+from .targets import event_target, replay_targets
 
 # Two chunks are under way at a time: the next is encoded while the last is confirmed.
 _CHUNK = 500
@@ -31,12 +34,31 @@ class AmqpTransport(Transport):
         self._lock = threading.Lock()
 
     def publish(self, messages: Sequence[Message], timeout_seconds: float) -> list[PublishResult]:
+        return self._send(messages, partial(event_target, self.settings), timeout_seconds)
+
+    def requeue(
+        self, handler_name: str, messages: Sequence[Message], timeout_seconds: float
+    ) -> list[PublishResult]:
+        results: list[PublishResult] = [PublishResult(Outcome.UNROUTABLE)] * len(messages)
+        for target in replay_targets(self.settings, handler_name):
+            rest = [i for i, each in enumerate(results) if _is_nowhere(each, handler_name)]
+            answers = self._send([messages[i] for i in rest], target, timeout_seconds)
+            for i, answer in zip(rest, answers, strict=True):
+                results[i] = answer
+        return results
+
+    def _send(
+        self,
+        messages: Sequence[Message],
+        target: Callable[[Message], Outgoing],
+        timeout_seconds: float,
+    ) -> list[PublishResult]:
         batches: list[Batch] = []
         results: list[PublishResult] = []
         last_progress = 0.0
         for start in range(0, len(messages), _CHUNK):
             chunk = messages[start : start + _CHUNK]
-            batches.append(self._publish([event_target(self.settings, m) for m in chunk]))
+            batches.append(self._publish([target(message) for message in chunk]))
             if len(batches) > 1:
                 earlier = batches.pop(0)
                 results += earlier.wait(timeout_seconds, last_progress)
@@ -67,7 +89,14 @@ class AmqpTransport(Transport):
         return AmqpConsumer(self.settings, self.publisher)
 
     def dead_letters(self, handler_name: str) -> AmqpDeadLetters:
-        return AmqpDeadLetters(self.settings, self.publisher(), handler_name)
+        return AmqpDeadLetters(self.settings, handler_name, self.requeue)
 
     def close(self, timeout_seconds: float = 5.0) -> None:
         self._publisher.close(timeout_seconds)
+
+
+def _is_nowhere(result: PublishResult, handler_name: str) -> bool:
+    if result.outcome is Outcome.UNROUTABLE:
+        return True
+    # A 3.x service makes it with its first subscriber, and ours make none otherwise.
+    return is_missing_exchange(result.error, legacy_retry_exchange(handler_name))
