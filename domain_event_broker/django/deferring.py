@@ -24,7 +24,7 @@ from .databases import is_missing_table, translate
 from .dialects import check_supported
 from .inserting import ROWS_PER_STATEMENT, write_to_outbox
 from .querysets import OutboxRow
-from .signals import event_publish_failed
+from .signals import event_publish_failed, is_told_published, tell_published
 from .transactions import alias_to_write, open_transaction
 from .transport import DatabaseTransport
 
@@ -64,12 +64,15 @@ def _put_into_queues(
 ) -> list[PublishResult]:
     """The transaction that the events belong to is that of their queues: no outbox is needed."""
     is_open = connections[transport.alias].in_atomic_block
-    results = []
+    results, queued = [], []
     for message, raw in zip(messages, transport.enqueue(messages), strict=True):
         result = core.judge(message, raw, transport.settings)
-        if is_open and result.outcome is Outcome.CONFIRMED:
-            result = PublishResult(Outcome.DEFERRED)
+        if result.outcome is Outcome.CONFIRMED:
+            queued.append(message)
+            result = PublishResult(Outcome.DEFERRED) if is_open else result
         results.append(result)
+    if queued and is_told_published():
+        transaction.on_commit(partial(tell_published, queued, None), using=transport.alias)
     return results
 
 
@@ -123,7 +126,7 @@ def _publish_on_commit(
     messages: Sequence[Message], settings: Settings, alias: str | None
 ) -> list[PublishResult]:
     if alias is None:
-        return core.send(messages, settings)
+        return _send(messages, settings)
     transaction.on_commit(partial(_send_committed, messages, settings, alias), using=alias)
     return [PublishResult(Outcome.DEFERRED)] * len(messages)
 
@@ -132,12 +135,19 @@ def _send_committed(messages: Sequence[Message], settings: Settings, alias: str)
     """Send what belongs to a transaction that is committed: there is nobody to raise to."""
     errors: Sequence[Exception | None]
     try:
-        errors = [result.error for result in core.send(messages, settings)]
+        errors = [result.error for result in _send(messages, settings)]
     except Exception as error:
         errors = [error] * len(messages)
     for message, failure in zip(messages, errors, strict=True):
         if failure is not None:
             _tell_failure(message, failure, alias)
+
+
+def _send(messages: Sequence[Message], settings: Settings) -> list[PublishResult]:
+    results = core.send(messages, settings)
+    confirmed = zip(messages, results, strict=True)
+    tell_published((m for m, result in confirmed if result.outcome is Outcome.CONFIRMED), None)
+    return results
 
 
 def _tell_failure(message: Message, error: Exception, alias: str) -> None:

@@ -20,19 +20,25 @@ from .stored import to_columns
 ROWS_PER_STATEMENT = 500
 
 # Neither the tables' names nor the columns' need quotes on any database.
-_OUTBOX_COLUMNS = "event_id, routing_key, body, properties, lease_token, due_at"
+_OUTBOX_COLUMNS = "event_id, routing_key, body, properties, lease_token, handler, due_at"
 _QUEUE_COLUMNS = "event_id, routing_key, body, properties, queue_id, due_at"
 
 
 def write_to_outbox(
-    messages: Sequence[Message], token: str, lease_seconds: float, connection: Wrapper
+    messages: Sequence[Message],
+    token: str,
+    lease_seconds: float,
+    connection: Wrapper,
+    handler_name: str = "",
 ) -> list[int]:
     """Store `messages`, leased to `token`, as part of the current transaction.
 
     Return their ids, in order. Outside a transaction up to 500 are stored in one statement,
     together or not at all; for more, open one.
+
+    :param handler_name: the one handler that they are for, of replays.
     """
-    rows = [(*to_columns(message), token) for message in messages]
+    rows = [(*to_columns(message), token, handler_name) for message in messages]
     due_at = from_now(lease_seconds, connection)
     return _insert(OutboxEvent._meta.db_table, _OUTBOX_COLUMNS, due_at, rows, connection)
 
@@ -59,5 +65,6 @@ def _insert(
 
 @lru_cache(maxsize=16)
 def _statement(table: str, columns: str, due_at: str, count: int) -> str:
-    values = ", ".join([f"(%s, %s, %s, %s, %s, {due_at})"] * count)
+    marks = "%s, " * columns.count(",")
+    values = ", ".join([f"({marks}{due_at})"] * count)
     return f"INSERT INTO {table} ({columns}) VALUES {values} RETURNING id"

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from .fields import RowAutoField
-from .querysets import OutboxQuerySet, QueuedMessageQuerySet
+from .querysets import DeadLetterQuerySet, OutboxQuerySet, QueuedMessageQuerySet
 
 _KEY_CHARACTERS = 255
 _TOKEN_CHARACTERS = 32
@@ -44,6 +44,8 @@ class OutboxEvent(StoredMessage):
     attempts = models.PositiveIntegerField(db_default=0)
     #: Why the last one failed.
     error = models.TextField(db_default="")
+    #: Of a replay, the handler that it is for; empty for an event that goes to everybody.
+    handler = models.CharField(max_length=_KEY_CHARACTERS, db_default="")
 
     objects = OutboxQuerySet.as_manager()
 
@@ -70,6 +72,55 @@ class InboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.event_id} by {self.handler}"
+
+
+class DeadLetter(models.Model):
+    """A delivery that ended in failure, with its story, and what became of it."""
+
+    class State(models.TextChoices):
+        """What became of a dead letter."""
+
+        WAITING = "waiting"
+        REPLAYED = "replayed"
+        DISCARDED = "discarded"
+
+    #: Names the failure: collecting it twice makes one row.
+    identity = models.CharField(max_length=_KEY_CHARACTERS, unique=True)
+    handler = models.CharField(max_length=_KEY_CHARACTERS)
+    event_id = models.CharField(max_length=_KEY_CHARACTERS)
+    routing_key = models.CharField(max_length=_KEY_CHARACTERS)
+    body = models.BinaryField()
+    #: As in the outbox; without the story, which is in the columns.
+    properties = models.TextField()
+    #: One of `handling.Reason`; empty where another program dead-lettered it.
+    reason = models.CharField(max_length=_KEY_CHARACTERS, default="")
+    error_type = models.CharField(max_length=_KEY_CHARACTERS, default="")
+    error_message = models.TextField(default="")
+    #: Where in the code it was raised.
+    error_place = models.CharField(max_length=_KEY_CHARACTERS, default="")
+    traceback = models.TextField(default="")
+    attempts = models.PositiveIntegerField(null=True)
+    first_failed_at = models.DateTimeField(null=True)
+    #: The last time; where nobody says so, when it was collected.
+    failed_at = models.DateTimeField(db_default=Now())
+    host = models.CharField(max_length=_KEY_CHARACTERS, default="")
+    process_id = models.PositiveBigIntegerField(null=True)
+    app_version = models.CharField(max_length=_KEY_CHARACTERS, default="")
+    collected_at = models.DateTimeField(db_default=Now())
+    state = models.CharField(max_length=16, choices=State, default=State.WAITING)
+    settled_at = models.DateTimeField(null=True)
+    #: Who replayed or discarded it.
+    settled_by = models.CharField(max_length=_KEY_CHARACTERS, default="")
+
+    objects = DeadLetterQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["state", "handler", "id"], name="deb_dead_letter_state")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id} of {self.handler}"
 
 
 class Exchange(models.Model):

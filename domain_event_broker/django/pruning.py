@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
 from .databases import waiting_out_locks
 from .dialects import FromNow
-from .models import InboxEntry, Queue, QueuedMessage
+from .models import DeadLetter, InboxEntry, Queue, QueuedMessage
 from .transport.queues import drop_expired, expired_queues
 
 #: Longer than the longest delay of a retry (30 days), with room for copies that a broker kept.
@@ -28,6 +29,8 @@ class Pruned:
     queues: int
     #: Messages whose queue was deleted while they were published.
     messages: int
+    #: That were replayed or discarded.
+    dead_letters: int
 
 
 def prune(
@@ -38,23 +41,40 @@ def prune(
     on_progress: Callable[[int], None] = lambda count: None,
     is_stopping: Callable[[], bool] = lambda: False,
 ) -> Pruned:
-    """Remove inbox entries older than the retention, and what consumers that died left behind.
+    """Remove what is older than the retention, and what consumers that died left behind.
+
+    Old are inbox entries, and dead letters by when they were replayed or discarded.
 
     Safe beside running subscribers, and to be broken off: each batch is a transaction of its own.
     Raises the database's errors.
     """
-    old = old_entries(alias, retention_days)
+    old, settled = old_entries(alias, retention_days), settled_letters(alias, retention_days)
     if is_dry_run:
-        return Pruned(alias, old.count(), expired_queues(alias).count(), orphans(alias).count())
+        return Pruned(
+            alias,
+            inbox_entries=old.count(),
+            queues=expired_queues(alias).count(),
+            messages=orphans(alias).count(),
+            dead_letters=settled.count(),
+        )
     entries = 0
     for count in _delete_batches(old):
         entries += count
         on_progress(entries)
         if is_stopping():
             break
-    queues = waiting_out_locks(lambda: drop_expired(alias))
-    messages = waiting_out_locks(orphans(alias).delete)[0]
-    return Pruned(alias, entries, queues, messages)
+    return Pruned(
+        alias,
+        inbox_entries=entries,
+        queues=waiting_out_locks(lambda: drop_expired(alias)),
+        messages=waiting_out_locks(orphans(alias).delete)[0],
+        dead_letters=sum(_delete_batches(settled)),
+    )
+
+
+def settled_letters(alias: str, retention_days: float) -> QuerySet[DeadLetter]:
+    limit = FromNow(-retention_days * DAY_SECONDS)
+    return DeadLetter.objects.using(alias).filter(settled_at__lt=limit)
 
 
 def old_entries(alias: str, retention_days: float) -> QuerySet[InboxEntry]:
@@ -67,12 +87,12 @@ def orphans(alias: str) -> QuerySet[QueuedMessage]:
     return QueuedMessage.objects.using(alias).filter(~Exists(queues))
 
 
-def _delete_batches(old: QuerySet[InboxEntry]) -> Iterator[int]:
+def _delete_batches(old: QuerySet[Any]) -> Iterator[int]:
     while True:
         # By id, which is the order of handling: the old ones are found without an index of times.
         ids = list(old.order_by("pk").values_list("pk", flat=True)[:BATCH])
         if ids:
-            rows = InboxEntry.objects.using(old.db).filter(pk__in=ids)
+            rows = old.model._default_manager.using(old.db).filter(pk__in=ids)
             yield waiting_out_locks(rows.delete)[0]
         if len(ids) < BATCH:
             return

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper as Wrapper
-from django.db.models import F
+from django.db.models import F, Q
 
 from ..messages import Message
 from .dialects import FromNow, IdIn, chosen_by, from_now, now_of, seconds_until, skip_locked
@@ -24,6 +24,8 @@ class OutboxRow(NamedTuple):
     id: int
     message: Message
     attempts: int
+    #: Of a replay, the handler that it is for.
+    handler: str = ""
 
 
 class QueuedRow(NamedTuple):
@@ -100,12 +102,13 @@ class OutboxQuerySet(StoredMessageQuerySet):
             f"SELECT id FROM {self._table} WHERE due_at <= {now} ORDER BY due_at, id LIMIT %s"
             f"{skip_locked(self._connection)}",
             [limit],
-            "attempts",
+            "attempts, handler",
             token,
             lease_seconds,
         )
         return [
-            OutboxRow(row_id, to_message(*columns), attempts) for row_id, attempts, *columns in rows
+            OutboxRow(row_id, to_message(*columns), attempts, handler)
+            for row_id, attempts, handler, *columns in rows
         ]
 
     def postpone(self, delay_seconds: float, error: str) -> int:
@@ -127,6 +130,31 @@ class OutboxQuerySet(StoredMessageQuerySet):
     def leased(self) -> Self:
         """Rows that somebody may be sending."""
         return self.filter(due_at__gt=FromNow()).exclude(lease_token="")
+
+
+class DeadLetterQuerySet(models.QuerySet[Any]):
+    """Dead letters; the rows are one person's work at a time only while they are locked."""
+
+    def waiting(self) -> Self:
+        return self.filter(state="waiting")
+
+    def older_than(self, seconds: float) -> Self:
+        return self.filter(failed_at__lte=FromNow(-seconds))
+
+    def newer_than(self, seconds: float) -> Self:
+        return self.filter(failed_at__gt=FromNow(-seconds))
+
+    def of_error(self, name: str) -> Self:
+        """By the full dotted name of the exception's class, or its last part."""
+        return self.filter(Q(error_type=name) | Q(error_type__endswith=f".{name}"))
+
+    def settle(self, state: str, by: str) -> int:
+        """Note that somebody decided on those that wait; return how many did."""
+        return self.waiting().update(state=state, settled_at=FromNow(), settled_by=by)
+
+    def restore(self) -> int:
+        """Have replays that reached nobody wait again."""
+        return self.filter(state="replayed").update(state="waiting", settled_at=None, settled_by="")
 
 
 class QueuedMessageQuerySet(StoredMessageQuerySet):

@@ -13,17 +13,19 @@ from queue import Empty, SimpleQueue
 from django.db import close_old_connections, connections
 
 from ..errors import TransportError
-from ..handling import Report
+from ..handling import Ending, Report
 from ..retrying import backoff_seconds
 from ..settings import Settings
 from ..subscribing import Subscriber
+from ..transports import transport_for
 from .care import DatabaseCare
 from .databases import check_tables
-from .deferring import needs_outbox
+from .dead_letters.collecting import CollectorThread, has_table
 from .inbox import once_per_event
 from .models import InboxEntry
 from .registry import RegisteredHandler
 from .relaying import Relay, RelayThread, has_outbox
+from .signals import tell
 from .transactions import inbox_alias
 
 log = logging.getLogger(__name__)
@@ -63,9 +65,11 @@ class HandlerRun:
         self._settings = settings
         self._limits = limits
         self._on_ready = on_ready
+        self._on_report = on_report
         self._subscriber = Subscriber(
-            settings, on_report=on_report, on_worker_end=connections.close_all
+            settings, on_report=self._report, on_worker_end=connections.close_all
         )
+        self._collector: CollectorThread | None = None
         self._care = DatabaseCare(lambda: self._is_stopping)
         # SimpleQueue.put is reentrant, so that a signal handler may call it.
         self._wake: SimpleQueue[None] = SimpleQueue()
@@ -86,7 +90,7 @@ class HandlerRun:
                 return
             close_old_connections()  # this thread needs none while it waits
             self._on_ready()
-            with self._relaying():
+            with self._relaying(), self._collecting():
                 self._subscriber.start_consuming(
                     self._remaining_seconds(),
                     drain=self._limits.drain,
@@ -121,8 +125,11 @@ class HandlerRun:
 
     @contextmanager
     def _relaying(self) -> Iterator[None]:
-        """Relay the outbox meanwhile; what is to be drained includes what is in it now."""
-        if not (needs_outbox(self._settings) and has_outbox()):
+        """Relay the outbox meanwhile; what is to be drained includes what is in it now.
+
+        Also with ``OUTBOX`` off: replays go through it all the same.
+        """
+        if not (transport_for(self._settings).capabilities.persistent and has_outbox()):
             yield
             return
         if self._limits.drain:
@@ -133,6 +140,26 @@ class HandlerRun:
             yield
         finally:
             thread.stop(self._settings.publish_timeout_seconds)
+
+    @contextmanager
+    def _collecting(self) -> Iterator[None]:
+        """Move dead letters into their table meanwhile, where there is one."""
+        names = [handler.name for handler in self._handlers if handler.keeps_dead_letters]
+        if not (names and has_table()):
+            yield
+            return
+        self._collector = CollectorThread(self._settings, names)
+        self._collector.start()
+        try:
+            yield
+        finally:
+            self._collector.stop(self._settings.publish_timeout_seconds)
+
+    def _report(self, report: Report) -> None:
+        self._on_report(report)
+        if report.ending is Ending.DEAD_LETTERED and self._collector is not None:
+            self._collector.tell(report.handler)
+        tell(report)
 
     def _drain_outbox(self) -> None:
         relay = Relay(self._settings)

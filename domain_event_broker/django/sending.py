@@ -8,13 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from django.db import transaction
+
 from ..errors import (
     BrokerUnavailable,
     ConfigurationError,
     DomainEventBrokerError,
     EventError,
     TransportClosed,
+    UnknownQueue,
 )
+from ..messages import DEAD_LETTER_ID, Message
 from ..publishing import judge
 from ..retrying import backoff_seconds
 from ..settings import Settings
@@ -22,9 +26,9 @@ from ..transports import transport_for
 from ..transports.base import Outcome, PublishResult
 from .databases import waiting_out_locks
 from .leases import LeaseKeeper
-from .models import OutboxEvent
+from .models import DeadLetter, OutboxEvent
 from .querysets import OutboxQuerySet, OutboxRow
-from .signals import event_publish_failed
+from .signals import event_publish_failed, tell_published
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,8 @@ class Fate(Enum):
     POSTPONED = "postponed"
     #: It can never be sent: kept for somebody to look at.
     PARKED = "parked"
+    #: A replay for a handler without a queue: a dead letter again.
+    RETURNED = "returned"
 
 
 @dataclass(slots=True)
@@ -56,6 +62,8 @@ class Sent:
     ids: list[int] = field(default_factory=list)
     postponed: int = 0
     parked: int = 0
+    #: Replays that are dead letters again.
+    returned: int = 0
     #: Why the broker took nothing more, if it did not.
     outage: DomainEventBrokerError | None = None
 
@@ -111,9 +119,7 @@ class RowSender:
         while rest and sent.outage is None:
             batch = rest.pop(0)
             try:
-                results = transport_for(self.settings).publish(
-                    [row.message for row in batch], self.settings.publish_timeout_seconds
-                )
+                results = self._publish(batch)
             except ConfigurationError as error:  # such as a refused permission
                 sent.outage = error
                 rest.insert(0, batch)
@@ -121,6 +127,14 @@ class RowSender:
             _settle(batch, results, sent, alias, self.settings, self._token)
         _give_back([row for batch in rest for row in batch], alias, self._token)
         return sent
+
+    def _publish(self, batch: Sequence[OutboxRow]) -> list[PublishResult]:
+        transport = transport_for(self.settings)
+        messages = [row.message for row in batch]
+        timeout_seconds = self.settings.publish_timeout_seconds
+        if batch[0].handler:
+            return transport.requeue(batch[0].handler, messages, timeout_seconds)
+        return transport.publish(messages, timeout_seconds)
 
     def _renew(self) -> None:
         sending = self._sending
@@ -130,13 +144,15 @@ class RowSender:
 
 
 def _batches(rows: Sequence[OutboxRow]) -> Iterator[Sequence[OutboxRow]]:
-    """All that never failed together, and each other one alone.
+    """All of one destination that never failed together, and each other one alone.
 
     One that the broker closes the channel for leaves all those in doubt that it was sent with.
     """
-    fresh = [row for row in rows if not row.attempts]
-    if fresh:
-        yield fresh
+    fresh: dict[str, list[OutboxRow]] = defaultdict(list)
+    for row in rows:
+        if not row.attempts:
+            fresh[row.handler].append(row)
+    yield from fresh.values()
     for row in rows:
         if row.attempts:
             yield [row]
@@ -151,13 +167,18 @@ def _settle(
     token: str,
 ) -> None:
     unsent: list[OutboxRow] = []
+    published: list[Message] = []
     postponed: dict[tuple[int, str], list[int]] = defaultdict(list)
     for row, raw in zip(batch, results, strict=True):
-        result = judge(row.message, raw, settings)
+        result = _judge(row, raw, settings)
         fate = _fate(row, result, is_alone=len(batch) == 1)
         if fate is Fate.SENT:
             sent.ids.append(row.id)
-        elif fate is Fate.PARKED:
+            if not row.handler and result.outcome is Outcome.CONFIRMED:
+                published.append(row.message)
+        elif fate is Fate.RETURNED and _return(row, alias, token):
+            sent.returned += 1
+        elif fate in (Fate.PARKED, Fate.RETURNED):
             sent.parked += 1
             _park(row, result.error, alias, token)
         elif fate is Fate.POSTPONED:
@@ -170,11 +191,27 @@ def _settle(
         delay_seconds = backoff_seconds(attempts, _POSTPONE_BASE_SECONDS, _POSTPONE_MAX_SECONDS)
         sent.postponed += outbox(alias).held_by(token, ids).postpone(delay_seconds, error)
     _give_back(unsent, alias, token)
+    tell_published(published, alias)
+
+
+def _judge(row: OutboxRow, raw: PublishResult, settings: Settings) -> PublishResult:
+    if row.handler and raw.outcome is Outcome.UNROUTABLE:
+        return PublishResult(raw.outcome, no_queue(row.handler))
+    return judge(row.message, raw, settings)
+
+
+def no_queue(handler_name: str) -> UnknownQueue:
+    """Why a replay goes nowhere."""
+    return UnknownQueue(
+        f"The handler {handler_name!r} has no queue to replay to; start its subscriber once."
+    )
 
 
 def _fate(row: OutboxRow, result: PublishResult, *, is_alone: bool) -> Fate:
     if result.outcome is Outcome.CONFIRMED:
         return Fate.SENT
+    if row.handler and result.outcome is Outcome.UNROUTABLE:
+        return Fate.RETURNED
     if result.outcome is Outcome.UNROUTABLE:
         return Fate.SENT if result.error is None else Fate.PARKED
     if result.outcome is Outcome.REFUSED:
@@ -191,6 +228,22 @@ def _fate(row: OutboxRow, result: PublishResult, *, is_alone: bool) -> Fate:
 def _is_its_own_fault(error: DomainEventBrokerError | None) -> bool:
     """Whether the connection was lost over the event itself, such as one that is too large."""
     return error is not None and isinstance(error.__cause__, EventError)
+
+
+def _return(row: OutboxRow, alias: str, token: str) -> bool:
+    """Undo a replay that reached nobody; false where its dead letter is gone.
+
+    Also where somebody else has the row by now: their send may reach the queue.
+    """
+    letters = DeadLetter.objects.using(alias)
+    identity = row.message.headers.get(DEAD_LETTER_ID)
+    with transaction.atomic(using=alias):
+        is_ours = outbox(alias).held_by(token, [row.id]).settle()
+        if not (is_ours and letters.filter(identity=identity).restore()):
+            transaction.set_rollback(True, using=alias)
+            return False
+    log.error("Event %s is a dead letter again: %s", row.message.message_id, no_queue(row.handler))
+    return True
 
 
 def _park(row: OutboxRow, error: DomainEventBrokerError | None, alias: str, token: str) -> None:

@@ -34,8 +34,8 @@ class Columns(NamedTuple):
 
 
 def to_columns(message: Message) -> Columns:
-    event_id = _shown(message.message_id or "")
-    routing_key = _shown(message.routing_key)
+    event_id = shown(message.message_id or "")
+    routing_key = shown(message.routing_key)
     implied = _implied(event_id, routing_key)
     pairs = zip(_FIELDS, _values_of(message), map(implied.get, _FIELDS), strict=True)
     fields: dict[str, Any] = {name: value for name, value, known in pairs if value != known}
@@ -102,9 +102,10 @@ def _text(key: str | bytes) -> str:
     return key if isinstance(key, str) else key.decode("utf-8", "backslashreplace")
 
 
-def _shown(text: str) -> str:
-    if text.isascii() and len(text) <= MAX_KEY_BYTES and "\0" not in text:
+def shown(text: str, most: int = MAX_KEY_BYTES) -> str:
+    """`text` as every database can store it, so many characters at most."""
+    if text.isascii() and len(text) <= most and "\0" not in text:
         return text
     # PostgreSQL's text holds no NUL, and no surrogate; the properties do.
-    shown = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
-    return shown[:MAX_KEY_BYTES]
+    storable = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\0", "\\0")
+    return storable[:most]

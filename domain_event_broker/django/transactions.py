@@ -60,6 +60,14 @@ def inbox_alias() -> str:
     return alias
 
 
+def dead_letter_alias() -> str:
+    """The database of the dead letters."""
+    from .models import DeadLetter
+
+    alias: str = router.db_for_write(DeadLetter)
+    return alias
+
+
 def outbox_alias() -> str:
     """Where the project's routers want events to be written."""
     from .models import OutboxEvent  # not before Django knows its apps

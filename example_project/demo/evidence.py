@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import Message as Mail
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Sum
 
-from domain_event_broker import LEAVE, replay_all
-from domain_event_broker.django.models import OutboxEvent, QueuedMessage
+from domain_event_broker.django import conf
+from domain_event_broker.django.dead_letters import Selection, collect, waiting
+from domain_event_broker.django.models import DeadLetter, OutboxEvent, QueuedMessage
 from domain_event_broker.django.registry import RegisteredHandler, registry
-from domain_event_broker.messages import ERROR_MESSAGE, ERROR_TYPE, REASON, Message
 from domain_event_broker.routing import matches
 from example_project.reporting.models import AuditEntry, EventCount
 from example_project.shop.models import Reservation
@@ -56,15 +55,6 @@ class Tally:
     @property
     def is_even(self) -> bool:
         return self.published == self.handled and not self.dead_letters
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """An event that its handler could not handle, with the reason."""
-
-    event_id: str
-    reason: str
-    error: str
 
 
 def tally(published: Sequence[Published]) -> list[Tally]:
@@ -113,22 +103,9 @@ def stored_event_ids() -> set[str]:
 
 
 def dead_letters(handler_name: str) -> list[DeadLetter]:
-    """The handler's dead letters; looking leaves them where they are."""
-    found: list[DeadLetter] = []
-
-    def look(*, header: Message, **_: Any) -> str:
-        story = header.headers
-        found.append(
-            DeadLetter(
-                event_id=header.message_id or "",
-                reason=story[REASON],
-                error=f"{story[ERROR_TYPE].rpartition('.')[2]}: {story[ERROR_MESSAGE]}",
-            )
-        )
-        return LEAVE
-
-    replay_all(handler_name, look)
-    return found
+    """The handler's dead letters, those included that are not collected yet."""
+    collect(handler_name, conf.required())
+    return list(waiting(Selection(handlers=[handler_name])))
 
 
 def _is_bound(handler: RegisteredHandler, routing_key: str) -> bool:

@@ -133,13 +133,16 @@ class Story:
             raise DemoError("Another event than the failing one was dead-lettered.")
         say("The subscriber wrote:")
         quote(self._subscriber.lines_of(failing, handler=FAILING_HANDLER))
-        say("The dead letter, which replay_all(..., LEAVE) looks up and leaves:")
+        say("The dead letter, in its table:")
         table(
             [
-                ("event", f"{failing.routing_key} {failing.short_id}"),
-                ("handler", FAILING_HANDLER),
+                ("event", f"{dead_letter.routing_key} {failing.short_id}"),
+                ("handler", dead_letter.handler),
                 ("reason", dead_letter.reason),
-                ("error", dead_letter.error),
+                ("attempts", str(dead_letter.attempts)),
+                ("error", dead_letter.error_type.rpartition(".")[2]),
+                ("message", dead_letter.error_message),
+                ("raised at", dead_letter.error_place),
             ]
         )
 

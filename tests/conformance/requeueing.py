@@ -3,6 +3,7 @@
 from domain_event_broker.messages import Message
 from domain_event_broker.transports.base import Outcome
 from tests.support.threads import at_once
+from tests.support.waiting import wait_until
 
 from .harness import (
     LIMIT_SECONDS,
@@ -75,7 +76,10 @@ class Requeueing:
 
     def test_a_queue_that_went_with_its_consumer_is_none(self, desk: Desk) -> None:
         passing = desk.consumer(subscription("handler", "order.*", auto_delete=True))
+        desk.publish(message("order.placed"))
+        take_all(passing, 1)  # so it consumes by now
         passing.close()
+        wait_until(lambda: not desk.is_routable("order.placed"))
 
         assert requeue(desk, copy(message("order.placed"))) == [Outcome.UNROUTABLE]
 

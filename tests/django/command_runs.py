@@ -61,10 +61,18 @@ class Failing:
         self.handled.append(event)
 
 
-def replay(*names: str, verbosity: int = 1, stdout: StringIO | None = None) -> str:
+def replay(*arguments: str, verbosity: int = 1, stdout: StringIO | None = None) -> str:
+    """Run ``replay_dead_letters`` with these arguments; return what it wrote."""
     stdout = stdout or StringIO()
-    call_command("replay_dead_letters", *names, verbosity=verbosity, stdout=stdout)
+    call_command("replay_dead_letters", *arguments, verbosity=verbosity, stdout=stdout)
     return stdout.getvalue()
+
+
+def call(command: str, *arguments: str, **options: Any) -> Output:
+    """Run any command, with its arguments as a shell has them."""
+    stdout, stderr = StringIO(), StringIO()
+    call_command(command, *arguments, stdout=stdout, stderr=stderr, **options)
+    return Output(stdout.getvalue(), stderr.getvalue())
 
 
 @contextmanager

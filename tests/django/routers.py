@@ -19,6 +19,16 @@ class InOther:
         return db == "other" if app_label == APP else None
 
 
+class LettersInOther:
+    """Dead letters and outbox are in the database "other", and the queues are not."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        is_there = model._meta.model_name in ("deadletter", "outboxevent")
+        return "other" if model._meta.app_label == APP and is_there else None
+
+    db_for_write = db_for_read
+
+
 class InElsewhere:
     """The app's tables are written in a database that DATABASES does not have."""
 

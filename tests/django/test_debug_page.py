@@ -84,7 +84,7 @@ def test_a_broker_that_is_away(settings: Settings, handlers: Registry) -> None:
     with pytest.raises(DomainEventBrokerError) as failed_replay:
         replay_all("bill")
     with pytest.raises(CommandError) as failed_command:
-        call_command("replay_dead_letters")
+        call_command("replay_domain_event", "bill")
     for caught in (failed_publish, failed_replay, failed_command):
         assert PASSWORD not in pages(caught.value)
 

@@ -10,7 +10,12 @@ from django.core.management import call_command
 from django.db import connections
 from pytest_django import Settings
 
-from domain_event_broker.django.models import InboxEntry, OutboxEvent, QueuedMessage
+from domain_event_broker.django.models import (
+    DeadLetter,
+    InboxEntry,
+    OutboxEvent,
+    QueuedMessage,
+)
 from domain_event_broker.django.sending import outbox
 
 from .marks import both_databases
@@ -24,6 +29,7 @@ TABLES_OF = {
     "0001": {"outboxevent"},
     "0002": {"inboxentry"},
     "0003": {"exchange", "queue", "binding", "queuedmessage"},
+    "0004": {"deadletter"},
 }
 ALL = {table for tables in TABLES_OF.values() for table in tables}
 
@@ -39,6 +45,17 @@ def tables(alias: str = DEFAULT) -> set[str]:
     with connection.cursor() as cursor:
         names = connection.introspection.table_names(cursor)
     return {name.removeprefix(f"{APP}_") for name in names if name.startswith(f"{APP}_")}
+
+
+def written_before() -> None:
+    """A row as those wrote it who knew nothing of later columns; it is due."""
+    columns = "event_id, routing_key, body, properties, lease_token, due_at"
+    with connections[DEFAULT].cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {OutboxEvent._meta.db_table} ({columns}) "
+            "VALUES ('a', 'order.placed', %s, '{}', '', '2020-01-01 00:00:00')",
+            [b""],
+        )
 
 
 @pytest.fixture
@@ -67,7 +84,7 @@ class TestSteps:
             migrate(target)
             there = there | made
             assert tables() == there
-        for target in ("0002", "0001"):
+        for target in ("0003", "0002", "0001"):
             migrate(target)
             there = there - TABLES_OF[f"{int(target) + 1:04}"]
             assert tables() == there
@@ -75,12 +92,27 @@ class TestSteps:
         assert tables() == set()
 
     def test_what_was_migrated_back_and_forth_works(self) -> None:
-        migrate("0001")
-        put("a")
         migrate()
-        migrate("0001")
+        put("a")
+        for target in ("0003", "0001"):
+            migrate(target)
+            migrate()
 
         assert names_of(outbox(DEFAULT).claim(5, "a token", LONG)) == ["a"]
+
+    def test_one_that_has_rows_gets_the_next_column(self) -> None:
+        """Events that wait while a project deploys are for everybody."""
+        migrate("0003")
+        written_before()
+        migrate()
+
+        assert [each.handler for each in outbox(DEFAULT).claim(5, "a token", LONG)] == [""]
+
+    def test_processes_of_before_write_on(self) -> None:
+        migrate()
+        written_before()
+
+        assert [each.handler for each in outbox(DEFAULT).claim(5, "a token", LONG)] == [""]
 
     @pytest.mark.parametrize(
         ("model", "name"),
@@ -88,10 +120,11 @@ class TestSteps:
             (OutboxEvent, "deb_outbox_due"),
             (InboxEntry, "deb_inbox_once"),
             (QueuedMessage, "deb_queue_due"),
+            (DeadLetter, "deb_dead_letter_state"),
         ],
     )
     def test_indexes_have_names_that_last(
-        self, model: type[OutboxEvent | InboxEntry | QueuedMessage], name: str
+        self, model: type[OutboxEvent | InboxEntry | QueuedMessage | DeadLetter], name: str
     ) -> None:
         migrate()
         connection = connections[DEFAULT]

@@ -313,8 +313,8 @@ def test_a_progress_bar_shows_on_a_terminal(project: Project) -> None:
         os.close(ours)
 
     assert process.returncode == 0
-    assert "] 1/1 reserve" in shown
-    assert shown.endswith("Total: 1 replayed, 0 left\r\n")
+    assert "] 1/1 replayed" in shown
+    assert shown.endswith("\x1b[K1 replayed, 0 left\r\n")
 
 
 def read_all(descriptor: int) -> str:

@@ -14,7 +14,7 @@ from domain_event_broker.django import pruning
 from domain_event_broker.django.dialects import FromNow
 from domain_event_broker.django.inbox import record
 from domain_event_broker.django.inserting import write_to_queues
-from domain_event_broker.django.models import InboxEntry, Queue, QueuedMessage
+from domain_event_broker.django.models import DeadLetter, InboxEntry, Queue, QueuedMessage
 from domain_event_broker.django.pruning import DAY_SECONDS, Pruned, prune
 
 from .databases import unreachable, without_table
@@ -34,6 +34,15 @@ def note(*names: str, days_ago: float = 0.0, using: str = DEFAULT) -> None:
 
 def noted(using: str = DEFAULT) -> list[str]:
     return list(InboxEntry.objects.using(using).order_by("pk").values_list("event_id", flat=True))
+
+
+def letter(name: str, settled_days_ago: float | None = None) -> None:
+    """A dead letter that waits, or that somebody decided on so long ago."""
+    DeadLetter.objects.create(identity=name, handler="bill", event_id=name, body=b"{}")
+    if settled_days_ago is not None:
+        made = DeadLetter.objects.filter(identity=name)
+        made.settle(DeadLetter.State.REPLAYED, by="somebody")
+        made.update(settled_at=FromNow(-settled_days_ago * DAY_SECONDS))
 
 
 def queue(name: str, expires_in: float | None) -> Queue:
@@ -122,13 +131,25 @@ class TestTelling:
         queue("dead", ENDED)
         gone = queue("gone", None)
         Queue.objects.filter(pk=gone.pk)._raw_delete(DEFAULT)
+        letter("replayed", settled_days_ago=50)
+        letter("just discarded", settled_days_ago=40)
+        letter("waiting")
 
     def test_what_was_removed(self) -> None:
         stdout, stderr = run()
 
+        letters = DeadLetter.objects.order_by("pk").values_list("identity", flat=True)
+        assert list(letters) == ["just discarded", "waiting"]
+
         assert stdout.splitlines() == [
-            "default: 2 inbox entries, 1 queues and 1 messages of none removed.",
-            "other: 1 inbox entries, 0 queues and 0 messages of none removed.",
+            (
+                "default: 2 inbox entries, 1 settled dead letters, 1 queues and 1 messages of none "
+                "removed."
+            ),
+            (
+                "other: 1 inbox entries, 0 settled dead letters, 0 queues and 0 messages of none "
+                "removed."
+            ),
         ]
         assert stderr == ""
 
@@ -136,11 +157,12 @@ class TestTelling:
         stdout, _ = run("--dry-run", "--database", DEFAULT)
 
         assert stdout == (
-            "default: 2 inbox entries, 1 queues and 1 messages of none would be removed.\n"
+            "default: 2 inbox entries, 1 settled dead letters, 1 queues and 1 messages of none "
+            "would be removed.\n"
         )
         assert noted() == ["a", "b"]
         assert QueuedMessage.objects.count() == 2
-        assert prune(DEFAULT, 45, is_dry_run=True) == Pruned(DEFAULT, 2, 1, 1)
+        assert prune(DEFAULT, 45, is_dry_run=True) == Pruned(DEFAULT, 2, 1, 1, 1)
 
     def test_silently(self) -> None:
         assert run(verbosity=0) == ("", "")

@@ -65,8 +65,7 @@ def test_make_targets_exist(page: Page) -> None:
 def test_commands_that_are_named_exist(page: Page) -> None:
     code = [*re.findall(r"`([^`\n]+)`", page.prose), *page.code("sh")]
     named = {name for text in code for name in re.findall(r"manage\.py (\w+)", text)}
-    # A command of 3.x, which the way from there names.
-    assert named - {"replay_domain_event"} <= set(get_commands())
+    assert named <= set(get_commands())
 
 
 def test_each_logger_that_is_named_exists() -> None:

@@ -118,7 +118,7 @@ def test_an_order_that_cannot_be_handled_waits_until_the_setting_is_corrected(
     (dead_letter,) = dead_letters(RESERVE_STOCK)
     assert dead_letter.event_id == event_id
     assert dead_letter.reason == Reason.RETRIES_EXHAUSTED.value
-    assert "'lamp'" in dead_letter.error
+    assert "'lamp'" in dead_letter.error_message
     assert not Reservation.objects.exists()
 
     settings.SHOP_WAREHOUSES = {"lamp": "east"}

@@ -45,6 +45,11 @@ class MoodyTransport(Transport):
     def _answer(self, moods: list[PublishResult]) -> PublishResult:
         return moods.pop(0) if len(moods) > 1 else moods[0]
 
+    def requeue(
+        self, handler_name: str, messages: Sequence[Message], timeout_seconds: float
+    ) -> list[PublishResult]:
+        raise NotImplementedError
+
     def consumer(self) -> Consumer:
         raise NotImplementedError
 

@@ -91,3 +91,17 @@ def databases_with(named: list[str], *models: type[Model]) -> list[str]:
     if not found:
         raise CommandError("No database of this project can have the app's tables.")
     return found
+
+
+_MAX_AGE_SECONDS = 100 * 366 * 86_400
+_UNITS = {"": 1, "s": 1, "min": 60, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def age(text: str) -> float:
+    """A number with a unit, as seconds: 90, 90s, 15min, 2h, 3d."""
+    number = text.rstrip("abcdefghijklmnopqrstuvwxyz")
+    length = _UNITS.get(text[len(number) :])
+    # Times so long ago are no times to all databases.
+    if length is None or seconds(number) * length > _MAX_AGE_SECONDS:
+        raise ArgumentTypeError(f"{text!r} is no age such as 90s, 15min, 2h or 3d")
+    return seconds(number) * length

@@ -117,7 +117,9 @@ def test_a_poison_is_dead_lettered_and_its_neighbours_are_handled(project: Proje
     wait_until(all_are_settled, 60)
 
     assert ends.count(-signal.SIGKILL) == CRASH_ATTEMPTS
-    assert waiting(project, "reserve-dl") == ["poison"]
+    dead_letters = "SELECT event_id, reason FROM domain_event_broker_deadletter"
+    assert project.rows(dead_letters) == [("poison", "crashed")]
+    assert waiting(project, "reserve-dl") == []
     handled = (project.folder / "orders/handled").read_text().splitlines()
     assert sorted(handled) == [f"event {number}" for number in range(NEIGHBOURS)]
 

@@ -87,7 +87,7 @@ def test_what_failed_is_kept_and_replayed() -> None:
     output = drain()
     assert output.stderr.count("was dead-lettered (error): ValueError: not yet") == 3
     failing.fails = False
-    assert replay("bill").splitlines() == ["bill: 3 replayed, 0 left", "Total: 3 replayed, 0 left"]
+    assert replay("bill") == "3 replayed, 0 left\n"
     drain()
 
     assert failing.handled == events

@@ -10,15 +10,16 @@ from ....errors import DomainEventBrokerError
 from ....retrying import MAX_DELAY_SECONDS
 from ...console import NORMAL
 from ...databases import translated
-from ...models import InboxEntry, Queue
+from ...models import DeadLetter, InboxEntry, Queue
 from ...pruning import DAY_SECONDS, DEFAULT_RETENTION_DAYS, Pruned, prune
 from ..arguments import add_databases, databases_with, days
 
 
 class Command(BaseCommand):
     help = (
-        "Removes inbox entries older than a retention, and queues of the database transport that "
-        "belonged to subscribers which died. Run it every day."
+        "Removes inbox entries, and dead letters that were replayed or discarded, older than a "
+        "retention, and queues of the database transport that belonged to subscribers which died. "
+        "Run it every day."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -28,7 +29,7 @@ class Command(BaseCommand):
             type=days,
             default=DEFAULT_RETENTION_DAYS,
             metavar="DAYS",
-            help="How long inbox entries are kept (default: %(default)s).",
+            help="How long they are kept (default: %(default)s).",
         )
         parser.add_argument(
             "--dry-run", action="store_true", help="Say what would be removed; remove nothing."
@@ -43,7 +44,7 @@ class Command(BaseCommand):
                 "retry was delayed so long; it would then take effect again."
             )
         try:
-            for alias in databases_with(options["databases"], InboxEntry, Queue):
+            for alias in databases_with(options["databases"], InboxEntry, Queue, DeadLetter):
                 with translated(alias):
                     pruned = prune(alias, retention_days, is_dry_run=options["dry_run"])
                 self._tell(pruned, "would be removed" if options["dry_run"] else "removed")
@@ -53,6 +54,7 @@ class Command(BaseCommand):
     def _tell(self, pruned: Pruned, done: str) -> None:
         if self._verbosity >= NORMAL:
             self.stdout.write(
-                f"{pruned.alias}: {pruned.inbox_entries} inbox entries, {pruned.queues} queues and "
-                f"{pruned.messages} messages of none {done}."
+                f"{pruned.alias}: {pruned.inbox_entries} inbox entries, {pruned.dead_letters} "
+                f"settled dead letters, {pruned.queues} queues and {pruned.messages} messages of "
+                f"none {done}."
             )
