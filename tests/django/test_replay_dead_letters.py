@@ -172,8 +172,12 @@ class TestWithoutQueue:
         scripted = script()
         scripted.answer = lambda message: PublishResult(Outcome.UNROUTABLE)
 
-        output = call("replay_dead_letters")
-        assert output.stdout == "6 replayed, 6 left\n"
+        stdout = StringIO()
+
+        with pytest.raises(CommandError, match=r"Without a queue to replay to: bill, mail\. Start"):
+            replay(stdout=stdout)
+
+        assert stdout.getvalue() == "0 replayed, 6 left\n"
         assert caplog.text.count("is a dead letter again: The handler 'bill' has no queue") == 3
         assert set(states().values()) == {"waiting"}
 

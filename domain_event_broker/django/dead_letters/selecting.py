@@ -36,11 +36,6 @@ class Selection:
     #: The oldest so many.
     limit: int | None = None
 
-    @property
-    def is_everything(self) -> bool:
-        """Whether nothing but handlers and a number is asked for."""
-        return self == Selection(handlers=self.handlers, limit=self.limit)
-
 
 def waiting(selection: Selection, alias: str | None = None) -> DeadLetterQuerySet:
     """The rows, the oldest first; `Selection.limit` is left to the caller. Changes nothing."""

@@ -45,6 +45,8 @@ class Decided:
     count: int = 0
     #: Handlers whose dead letters stay, since they have no queue.
     without_queue: set[str] = field(default_factory=set)
+    #: Ids of what was replayed.
+    replayed: set[int] = field(default_factory=set, repr=False, compare=False)
 
 
 def replay(
@@ -70,6 +72,17 @@ def replay(
         return _replay(rows, settings, shown(by), alias, decided)
 
     return _decide(selection, alias, decide, decided, on_progress, is_stopping)
+
+
+def note_returned(decided: Decided) -> None:
+    """After replays were sent: count those no more that wait again, for lack of a queue."""
+    alias = dead_letter_alias()
+    replayed = sorted(decided.replayed)
+    for start in range(0, len(replayed), _BATCH):
+        returned = _of_ids(replayed[start : start + _BATCH], alias).waiting()
+        handlers = list(returned.values_list("handler", flat=True))
+        decided.count -= len(handlers)
+        decided.without_queue |= set(handlers)
 
 
 def discard(
@@ -173,6 +186,7 @@ def _replay(
         else:
             _stay(replay, decided)
     replayed = [row for replay in replays for row in replay.rows]
+    decided.replayed |= {row.pk for row in replayed}
     settled = _these(replayed, alias).settle(DeadLetter.State.REPLAYED, by)
     transaction.on_commit(lambda: _tell(replays, by), using=alias)
     return settled
@@ -231,6 +245,7 @@ def _send_now(replay: _Replay, transport: Transport, alias: str, decided: Decide
     left = [row for row, result in pairs if result.outcome is not Outcome.CONFIRMED]
     if left:
         decided.count -= waiting_out_locks(_these(left, alias).restore)
+        decided.replayed -= {row.pk for row in left}
         _stay(replay, decided)
 
 

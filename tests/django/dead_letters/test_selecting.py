@@ -107,13 +107,6 @@ def test_a_limit_counts_and_is_left_to_the_caller() -> None:
     assert waiting(limit=2) == EVERYTHING
 
 
-def test_whether_anything_but_handlers_is_asked_for() -> None:
-    assert Selection().is_everything
-    assert Selection(handlers=["bill"], limit=3).is_everything
-    assert not Selection(text="x").is_everything
-    assert not Selection(after=1).is_everything
-
-
 def test_looking_changes_nothing() -> None:
     before = list(DeadLetter.objects.order_by("pk").values())
     waiting(routing_key="#", text="x")

@@ -20,6 +20,7 @@ from ...console import NORMAL, showing_warnings, write_line
 from ...databases import check_tables
 from ...dead_letters import Selection
 from ...dead_letters.files import to_object
+from ...dead_letters.settling import note_returned
 from ...dead_letters.showing import data_of, group_line, line
 from ...models import DeadLetter
 from ...progress import ProgressBar
@@ -223,6 +224,7 @@ class Command(BaseCommand):
             return dead_letters.replay(selection, settings, who(), on_progress)
 
         decided = self._with_bar("replayed", replay)
+        note_returned(decided)
         left = dead_letters.count(Selection(handlers=selection.handlers))
         self._write(
             f"{decided.count} replayed, {left} left",
