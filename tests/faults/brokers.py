@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pika.exceptions import AMQPError
 
 from tests.support.raw_amqp import raw_channel
 
 from .databases import Database
 from .plans import HANDLERS
+
+DEAD_LETTERS = [f"{handler}-dl" for handler in HANDLERS]
 
 
 class Rabbitmq:
@@ -21,7 +25,13 @@ class Rabbitmq:
 
         ``None`` while it does not answer.
         """
-        queues = [*HANDLERS, *(f"{handler}-dl" for handler in HANDLERS)]
+        return self._ready([*HANDLERS, *DEAD_LETTERS])
+
+    def dead_letters(self) -> int | None:
+        """How many of these are dead letters."""
+        return self._ready(DEAD_LETTERS)
+
+    def _ready(self, queues: Sequence[str]) -> int | None:
         try:
             with raw_channel(self.url) as channel:
                 declared = [channel.queue_declare(queue, passive=True) for queue in queues]
@@ -40,7 +50,17 @@ class DatabaseQueues:
 
     def waiting(self) -> int:
         """How many messages there are, dead letters and those that somebody holds included."""
-        query = "SELECT COUNT(*) FROM domain_event_broker_queuedmessage"
+        return self._count("TRUE")
+
+    def dead_letters(self) -> int:
+        """How many of these are dead letters."""
+        return self._count("queue.name LIKE '%-dl'")
+
+    def _count(self, condition: str) -> int:
+        query = (
+            "SELECT COUNT(*) FROM domain_event_broker_queuedmessage JOIN domain_event_broker_queue "
+            f"AS queue ON queue.id = queue_id WHERE {condition}"
+        )
         return int(self._database.rows(query)[0][0])
 
 

@@ -18,6 +18,7 @@ def figures_of(shop: Shop) -> str:
         "lost": len(verdict.lost),
         "spurious": len(verdict.spurious),
         "doubles": len(verdict.doubles),
+        "dead letters": len(shop.dead_letters()),
         "handler starts": len(shop.ledgers.starts.read()),
         "deliveries": len(deliveries),
         # Deliveries beyond the first of an event to a handler, whether the handler ran or not.

@@ -6,9 +6,11 @@ import itertools
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.support.processes import ServerProcess, dying_with_us, stat_of, tail
 from tests.support.waiting import wait_until
@@ -35,6 +37,11 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.faults.orders.urls"
 INSTALLED_APPS = ["domain_event_broker.django", "tests.faults.orders"]
 LEDGERS = Ledgers(Path(__file__).resolve().parent.parent)
+# Whether each handler fails; deliveries, as handler and event, that kill their process.
+FAILING = False
+POISONS = []
+# Dead letters that are collected, or decided on, together; by default as many as there are.
+BATCH = None
 # Whether the project is broken, and how.
 INBOX = True
 PUBLISHED_AT_ONCE = False
@@ -45,6 +52,20 @@ BROKER_SETTINGS = {
     "RECONNECT_DELAY": 0.1,
     "MAX_RECONNECT_DELAY": 0.5,
 }
+
+
+class DeadLetterRow(NamedTuple):
+    """What is asked of a row of the table of dead letters."""
+
+    handler: str
+    event_id: str
+    reason: str
+    state: str
+
+    @property
+    def effect(self) -> Effect:
+        """What it is about."""
+        return self.handler, self.event_id
 
 
 class Process(ServerProcess):
@@ -192,6 +213,14 @@ class Shop:
         query = "SELECT COUNT(*) FROM domain_event_broker_outboxevent"
         return int(self.database.rows(query)[0][0])
 
+    def dead_letters(self) -> list[DeadLetterRow]:
+        """Those in the table, whatever was decided on them."""
+        query = (
+            "SELECT handler, event_id, reason, state FROM domain_event_broker_deadletter "
+            "ORDER BY id"
+        )
+        return [DeadLetterRow(*row) for row in self.database.rows(query)]
+
     def verdict(self) -> Verdict:
         effects = self.effects()
         committed = self.committed()
@@ -242,7 +271,8 @@ class Shop:
         """What somebody wants to know if it fails."""
         consoles = sorted(self.folder.glob("*.console"), key=lambda path: path.stat().st_mtime)
         lines = [f"{path.name}: {line}" for path in consoles for line in tail(path)]
-        state = f"outbox {self.outbox_count()}, broker {self.broker.waiting()}"
+        states = dict(Counter(each.state for each in self.dead_letters()))
+        state = f"outbox {self.outbox_count()}, broker {self.broker.waiting()}, table {states}"
         return "\n".join([f"{self.verdict()}; {state}", *lines])
 
 

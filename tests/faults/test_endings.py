@@ -26,6 +26,8 @@ from tests.support.waiting import wait_until
 QUEUE = "endings"
 MAX_EVENT_BYTES = 10_000
 PATIENCE_SECONDS = 30.0
+LOOKS = 12
+LETTERS = 400
 #: Nobody is to say goodbye meanwhile.
 HOLD_UP_SECONDS = 0.5
 
@@ -72,6 +74,22 @@ def test_what_cannot_be_sent_any_more_is_not_refused(
     (result,) = batch.wait(PATIENCE_SECONDS)
 
     assert result.outcome is not Outcome.REFUSED
+
+
+def test_a_look_that_ends_keeps_its_decisions(transport: AmqpTransport, broker_url: str) -> None:
+    """A quorum queue loses acks that it had no time for when their channel closes."""
+    consumer = transport.consumer()
+    consumer.subscribe(Subscription(QUEUE, ("ending.*",)))
+    consumer.close()
+    for _ in range(LOOKS):
+        confirmed = transport.requeue(f"{QUEUE}-dl", [message()] * LETTERS, PATIENCE_SECONDS)
+        assert {result.outcome for result in confirmed} == {Outcome.CONFIRMED}
+        with transport.dead_letters(QUEUE) as look:
+            letters = look.take(2 * LETTERS)
+            for letter in letters:
+                look.discard(letter)
+        # Of the looks before, none came back.
+        assert len(letters) == LETTERS
 
 
 def received(consumer: Consumer) -> Delivery:

@@ -18,11 +18,16 @@ class OrdersConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from . import mutants  # models can be imported now
+        # Models can be imported now.
+        from domain_event_broker.django.dead_letters import collecting, settling
+
+        from . import mutants
 
         before(Registration, "process", _note_delivery)
         if project.ACKED_FIRST:
             mutants.ack_first()
+        if project.BATCH is not None:
+            collecting._BATCH = settling._BATCH = project.BATCH
 
 
 def _note_delivery(registration: Registration, delivery: Any, consumer: Any) -> None:

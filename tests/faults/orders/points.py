@@ -18,8 +18,10 @@ from domain_event_broker.django import deferring
 from domain_event_broker.django.querysets import StoredMessageQuerySet
 from domain_event_broker.django.sending import RowSender
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
+from domain_event_broker.django.transport.dead_letters import DatabaseDeadLetters
 from domain_event_broker.transports.amqp.batches import Pending
 from domain_event_broker.transports.amqp.consumer import AmqpConsumer
+from domain_event_broker.transports.amqp.dead_letters import AmqpDeadLetters
 from domain_event_broker.transports.amqp.publisher import Publisher
 
 from . import domain_events
@@ -39,6 +41,10 @@ def _is_main_thread(*args: Any, **kwargs: Any) -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+def _has_hooks_here(connection: BaseDatabaseWrapper) -> bool:
+    return _is_main_thread() and bool(connection.run_on_commit)
+
+
 def _has_rows(sender: RowSender, ids: Any, alias: str) -> bool:
     return bool(ids)
 
@@ -46,6 +52,7 @@ def _has_rows(sender: RowSender, ids: Any, alias: str) -> bool:
 POINTS = {
     # The publisher
     "before the commit": [Point(BaseDatabaseWrapper, "commit", _is_main_thread)],
+    "after the commit": [Point(BaseDatabaseWrapper, "run_and_clear_commit_hooks", _has_hooks_here)],
     "before the hand-over": [
         Point(deferring.HandOver, "__call__"),
         Point(deferring, "_send_committed"),  # without an outbox
@@ -58,6 +65,11 @@ POINTS = {
     "before the handler's commit": [Point(domain_events, "has_had_effect")],
     "before the ack": [Point(AmqpConsumer, "ack"), Point(DatabaseConsumer, "ack")],
     "before the settlement": [Point(StoredMessageQuerySet, "settle")],
+    # Whoever collects dead letters: a subscriber's thread, or a command
+    "before a dead letter leaves its queue": [
+        Point(AmqpDeadLetters, "discard"),
+        Point(DatabaseDeadLetters, "discard"),
+    ],
 }
 
 
