@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from ..bench import Bench
 from ..sections import Section
-from . import deliver, latency, outage, publish, relay
+from . import deliver, latency, outage, publish, relay, replay
 
 SCENARIOS: dict[str, Callable[[Bench], list[Section]]] = {
     "publish": publish.measure,
@@ -12,4 +12,5 @@ SCENARIOS: dict[str, Callable[[Bench], list[Section]]] = {
     "deliver": deliver.measure,
     "latency": latency.measure,
     "outage": outage.measure,
+    "replay": replay.measure,
 }

@@ -1,0 +1,22 @@
+"""How much memory this process holds."""
+
+from pathlib import Path
+
+KIB_PER_MIB = 1024
+
+
+class MemoryWatch:
+    """Compares with when it was made: the resident set then, and its peak until now (Linux)."""
+
+    def __init__(self) -> None:
+        self._start_mib = _mib("VmRSS")
+
+    def figures(self) -> dict[str, float]:
+        peak_mib = max(_mib("VmHWM"), self._start_mib)
+        return {"start_mib": self._start_mib, "growth_mib": peak_mib - self._start_mib}
+
+
+def _mib(name: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    values = dict(line.split(":", 1) for line in lines)
+    return int(values[name].split()[0]) / KIB_PER_MIB
