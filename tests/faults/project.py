@@ -37,8 +37,7 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.faults.orders.urls"
 INSTALLED_APPS = ["domain_event_broker.django", "tests.faults.orders"]
 LEDGERS = Ledgers(Path(__file__).resolve().parent.parent)
-# Whether each handler fails; deliveries, as handler and event, that kill their process.
-FAILING = False
+# Deliveries, as handler and event, that kill their process.
 POISONS = []
 # Dead letters that are collected, or decided on, together; by default as many as there are.
 BATCH = None
