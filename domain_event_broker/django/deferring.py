@@ -47,7 +47,7 @@ def defer(events: Sequence[DomainEvent], using: str | None) -> list[PublishResul
         if isinstance(transport, DatabaseTransport) and transport.alias == alias:
             return _put_into_queues(messages, transport)
         if settings.outbox:
-            return _store(messages, settings, alias)
+            return store(messages, settings, alias)
     return _publish_on_commit(messages, settings, open_transaction(using))
 
 
@@ -76,18 +76,23 @@ def _put_into_queues(
     return results
 
 
-def _store(messages: Sequence[Message], settings: Settings, alias: str) -> list[PublishResult]:
-    """Write to the outbox, and have it sent once that is committed."""
+def store(
+    messages: Sequence[Message], settings: Settings, alias: str, handler_name: str = ""
+) -> list[PublishResult]:
+    """Write to the outbox, and have it sent once that is committed.
+
+    To everybody who is bound for it, or to the queue of one handler.
+    """
     leased_until = time.monotonic() + settings.lease_seconds
     try:
-        ids = _write(messages, settings, alias)
+        ids = _write(messages, settings, alias, handler_name)
     except DatabaseError as error:
         if is_missing_table(error):
             raise translate(error, alias) from error
         raise
     hook = HandOver(
         [
-            Committed(OutboxRow(row_id, message, 0), alias, settings, leased_until)
+            Committed(OutboxRow(row_id, message, 0, handler_name), alias, settings, leased_until)
             for row_id, message in zip(ids, messages, strict=True)
         ]
     )
@@ -95,14 +100,16 @@ def _store(messages: Sequence[Message], settings: Settings, alias: str) -> list[
     return [PublishResult(Outcome.DEFERRED)] * len(messages)
 
 
-def _write(messages: Sequence[Message], settings: Settings, alias: str) -> list[int]:
+def _write(
+    messages: Sequence[Message], settings: Settings, alias: str, handler_name: str
+) -> list[int]:
     connection = connections[alias]
     check_supported(connection)
     token = str(background.token)
     if len(messages) <= ROWS_PER_STATEMENT or connection.in_atomic_block:
-        return write_to_outbox(messages, token, settings.lease_seconds, connection)
+        return write_to_outbox(messages, token, settings.lease_seconds, connection, handler_name)
     with transaction.atomic(using=alias):
-        return write_to_outbox(messages, token, settings.lease_seconds, connection)
+        return write_to_outbox(messages, token, settings.lease_seconds, connection, handler_name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,14 +16,13 @@ from ..errors import (
     DomainEventBrokerError,
     EventError,
     TransportClosed,
-    UnknownQueue,
 )
 from ..messages import DEAD_LETTER_ID, Message
 from ..publishing import judge
 from ..retrying import backoff_seconds
 from ..settings import Settings
 from ..transports import transport_for
-from ..transports.base import Outcome, PublishResult
+from ..transports.base import Outcome, PublishResult, no_queue
 from .databases import waiting_out_locks
 from .leases import LeaseKeeper
 from .models import DeadLetter, OutboxEvent
@@ -198,13 +197,6 @@ def _judge(row: OutboxRow, raw: PublishResult, settings: Settings) -> PublishRes
     if row.handler and raw.outcome is Outcome.UNROUTABLE:
         return PublishResult(raw.outcome, no_queue(row.handler))
     return judge(row.message, raw, settings)
-
-
-def no_queue(handler_name: str) -> UnknownQueue:
-    """Why a replay goes nowhere."""
-    return UnknownQueue(
-        f"The handler {handler_name!r} has no queue to replay to; start its subscriber once."
-    )
 
 
 def _fate(row: OutboxRow, result: PublishResult, *, is_alone: bool) -> Fate:

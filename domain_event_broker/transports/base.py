@@ -14,7 +14,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from ..errors import DomainEventBrokerError, HandlerError
+from ..errors import DomainEventBrokerError, HandlerError, UnknownQueue
 from ..messages import Message
 from ..settings import Settings
 
@@ -90,6 +90,13 @@ class Delivery:
 
 def already_subscribed(name: str) -> HandlerError:
     return HandlerError(f"This consumer has subscribed to {name!r} already.")
+
+
+def no_queue(handler_name: str) -> UnknownQueue:
+    """Why a replay goes nowhere."""
+    return UnknownQueue(
+        f"The handler {handler_name!r} has no queue to replay to; start its subscriber once."
+    )
 
 
 class Consumer(ABC):

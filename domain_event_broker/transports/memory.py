@@ -35,6 +35,7 @@ from .base import (
     Subscription,
     Transport,
     already_subscribed,
+    no_queue,
 )
 
 
@@ -323,10 +324,7 @@ class MemoryDeadLetters(DeadLetters):
     def replay(self, dead_letter: DeadLetter, message: Message) -> None:
         with self._broker.changed:
             if not self._broker.put(self._handler_name, message):
-                raise UnknownQueue(
-                    f"The handler {self._handler_name!r} has no queue to replay to; "
-                    "start its subscriber once."
-                )
+                raise no_queue(self._handler_name)
             self.discard(dead_letter)
 
     def discard(self, dead_letter: DeadLetter) -> None:

@@ -58,9 +58,9 @@ def _delete_batch(rows: DeadLetterQuerySet) -> list[tuple[str, str, int]]:
 
     def delete() -> list[tuple[str, str, int]]:
         ids = list(rows.order_by("pk").values_list("pk", flat=True)[:_BATCH])
-        chosen = DeadLetter.objects.using(rows.db).waiting().filter(pk__in=ids)
+        chosen: DeadLetterQuerySet = DeadLetter.objects.using(rows.db).filter(pk__in=ids).waiting()
         kinds = list(chosen.values_list("handler", "error_type").annotate(Count("pk")))
-        chosen.delete()
+        chosen.remove()
         return kinds
 
     return waiting_out_locks(delete)

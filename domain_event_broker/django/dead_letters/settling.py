@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,15 +13,11 @@ from django.db import connections, transaction
 from ...messages import Message
 from ...settings import Settings
 from ...transports import transport_for
-from ...transports.base import Outcome, Transport
-from .. import background
-from ..background import Committed
+from ...transports.base import Outcome, Transport, no_queue
 from ..databases import waiting_out_locks
-from ..deferring import HandOver
-from ..inserting import write_to_outbox
+from ..deferring import store
 from ..models import DeadLetter
-from ..querysets import DeadLetterQuerySet, OutboxRow
-from ..sending import no_queue
+from ..querysets import DeadLetterQuerySet
 from ..signals import event_replayed
 from ..stored import shown
 from ..transactions import dead_letter_alias
@@ -112,7 +107,7 @@ def purge(
     alias = dead_letter_alias()
 
     def decide(rows: Sequence[DeadLetter]) -> int:
-        return int(_these(rows, alias).waiting().delete()[0])
+        return _these(rows, alias).remove()
 
     return _decide(selection, alias, decide, Decided(), on_progress, is_stopping)
 
@@ -213,28 +208,12 @@ def _put_into_queue(replay: _Replay, settings: Settings, alias: str, decided: De
         results = transport.enqueue_for(replay.handler, replay.messages)
         return all(result.outcome is Outcome.CONFIRMED for result in results)
     if transport.capabilities.persistent:
-        _put_into_outbox(replay, settings, alias)
+        store(replay.messages, settings, alias, replay.handler)
     else:
         # The queues end with this process, as would the one to send them.
         send = partial(_send_now, replay, transport, alias, decided)
         transaction.on_commit(send, using=alias)
     return True
-
-
-def _put_into_outbox(replay: _Replay, settings: Settings, alias: str) -> None:
-    leased_until = time.monotonic() + settings.lease_seconds
-    ids = write_to_outbox(
-        replay.messages,
-        str(background.token),
-        settings.lease_seconds,
-        connections[alias],
-        replay.handler,
-    )
-    events = [
-        Committed(OutboxRow(row_id, message, 0, replay.handler), alias, settings, leased_until)
-        for row_id, message in zip(ids, replay.messages, strict=True)
-    ]
-    transaction.on_commit(HandOver(events), using=alias)
 
 
 def _send_now(replay: _Replay, transport: Transport, alias: str, decided: Decided) -> None:

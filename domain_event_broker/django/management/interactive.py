@@ -15,12 +15,12 @@ from django.core.management.base import CommandError
 
 from ...errors import DomainEventBrokerError
 from ...settings import Settings
+from ...transports.base import no_queue
 from ..console import Output
 from ..dead_letters import Selection, discard, replay, waiting
 from ..dead_letters.editing import edit
 from ..dead_letters.showing import in_full
 from ..models import DeadLetter
-from ..sending import no_queue
 
 _QUESTION = "[r]eplay, [d]iscard, [l]eave, [e]dit or [q]uit? "
 

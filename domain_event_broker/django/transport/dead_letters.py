@@ -13,7 +13,7 @@ from ...errors import TransportClosed, UnknownQueue
 from ...messages import Message
 from ...names import dead_letter_queue
 from ...settings import Settings
-from ...transports.base import DeadLetter, DeadLetters
+from ...transports.base import DeadLetter, DeadLetters, no_queue
 from ..databases import translate, waiting_out_locks
 from ..leases import LeaseKeeper, new_token
 from ..models import QueuedMessage
@@ -61,10 +61,7 @@ class DatabaseDeadLetters(DeadLetters):
     def replay(self, dead_letter: DeadLetter, message: Message) -> None:
         queue = self._work(partial(find_queue, self._alias, self._handler_name))
         if queue is None:
-            raise UnknownQueue(
-                f"The handler {self._handler_name!r} has no queue to replay to; "
-                "start its subscriber once."
-            )
+            raise no_queue(self._handler_name)
         self._decide(dead_letter, lambda row: row.move(queue, message))
         waking.notify(self._alias, [queue])
 

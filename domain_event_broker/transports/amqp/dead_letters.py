@@ -24,7 +24,7 @@ from ...errors import (
 )
 from ...messages import Message
 from ...settings import Settings
-from ..base import DeadLetter, DeadLetters, Outcome, PublishResult
+from ..base import DeadLetter, DeadLetters, Outcome, PublishResult, no_queue
 from .acknowledgements import Acknowledgements
 from .connection import ConnectionThread
 from .errors import NOT_FOUND, translate
@@ -83,10 +83,7 @@ class AmqpDeadLetters(DeadLetters):
             self.discard(dead_letter)
             return
         if result.outcome is Outcome.UNROUTABLE:
-            raise UnknownQueue(
-                f"The handler {self._handler_name!r} has no queue to replay to; "
-                "start its subscriber once. The dead letter stays."
-            )
+            raise no_queue(self._handler_name)
         raise result.error or PublishUnconfirmed(
             "The broker did not confirm the replay in time; the dead letter stays."
         )
