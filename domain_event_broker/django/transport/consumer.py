@@ -78,7 +78,7 @@ class DatabaseConsumer(Consumer):
         self._statistics_at = -math.inf
         self._wants_statistics = False
         self._claimed_at = 0.0
-        # By `time.monotonic`, when the first of our leases ends, unless it is renewed.
+        # By `time.monotonic`, when the lease of what is in the buffer ends, unless it is renewed.
         self._leased_until = 0.0
         self._is_started = self._is_closed = self._is_woken = self._is_failing = False
         self._keeper = LeaseKeeper(
@@ -198,7 +198,7 @@ class DatabaseConsumer(Consumer):
         deliveries = [Delivery(row.message, subscription, row.crashes, row.id) for row in rows]
         with self._changed:
             self._leased_until = (
-                min(self._leased_until, leased_until) if self._held else leased_until
+                min(self._leased_until, leased_until) if self._buffer else leased_until
             )
             self._held.update((delivery.token, delivery) for delivery in deliveries)
             self._buffer.extend(deliveries)

@@ -21,6 +21,8 @@ from tests.django.marks import both_databases
 from tests.django.runs import Run
 from tests.support.waiting import wait_until
 
+from .conftest import SHORT_LEASE_SECONDS
+
 pytestmark = [pytest.mark.usefixtures("handlers"), both_databases]
 
 LIMIT_SECONDS = 30.0
@@ -28,8 +30,11 @@ LIMIT_SECONDS = 30.0
 
 @pytest.fixture(autouse=True)
 def broker(settings: Settings) -> None:
-    """A database whose leases are as short as they may be."""
-    settings.DOMAIN_EVENT_BROKER = {"URL": "database://", "SERVICE": "shop", "LEASE": 0.5}
+    settings.DOMAIN_EVENT_BROKER = {
+        "URL": "database://",
+        "SERVICE": "shop",
+        "LEASE": SHORT_LEASE_SECONDS,
+    }
 
 
 class TestHandlers:
@@ -79,7 +84,8 @@ class TestHandlers:
 
 
 class TestConsumers:
-    def test_what_was_received_stays_with_who_received_it(self, desk: Desk) -> None:
+    def test_what_was_received_stays_with_who_received_it(self, short_lease_desk: Desk) -> None:
+        desk = short_lease_desk
         first, second = desk.consumer(subscription()), desk.consumer(subscription())
         desk.publish(message())
         delivery = receive(first)
@@ -91,9 +97,14 @@ class TestConsumers:
         assert not QueuedMessage.objects.exists()
 
     def test_one_that_slept_gives_back_what_it_had_not_begun(self, desk: Desk) -> None:
-        """As a process does that was suspended: others may have it by now."""
+        """As a process does that was suspended: others may have it by now.
+
+        What it claims then is its own at once, though its keeper did not renew anything yet.
+        """
         consumer = desk.consumer(subscription())
         assert isinstance(consumer, DatabaseConsumer)
+        consumer._keeper._finish = lambda: None
+        consumer._keeper.stop(LIMIT_SECONDS)
         sent = [message() for _ in range(8)]
         desk.publish(*sent)
         taken = [receive(consumer) for _ in range(4)]

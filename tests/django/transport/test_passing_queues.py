@@ -43,7 +43,8 @@ def renewed(last: datetime | None) -> datetime | None:
 
 
 @each_kind
-def test_one_lives_as_long_as_its_consumer(desk: Desk, options: dict[str, Any]) -> None:
+def test_one_lives_as_long_as_its_consumer(short_lease_desk: Desk, options: dict[str, Any]) -> None:
+    desk = short_lease_desk
     consumer = desk.consumer(subscription(dead_letter=False, **options), start=False)
     last = renewed(None)
     for _ in range(4):  # which is longer than one lease
