@@ -2,6 +2,8 @@
 PYTHON ?= python3
 RELEASES ?= installed,4.0,4.3
 PAIRS ?=
+ROW ?=
+RUNS ?= 20
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
@@ -11,7 +13,7 @@ comma := ,
 
 .DEFAULT_GOAL := help
 .PHONY: help setup venv rabbitmq postgresql demo demo-rabbitmq test lint types test-fast \
-	test-postgresql test-brokers prepare-brokers test-matrix bench clean
+	test-postgresql test-brokers test-faults soak prepare-brokers test-matrix bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -33,8 +35,8 @@ demo: venv ## run the example shop on a database alone, or on BROKER=amqp://...
 demo-rabbitmq: venv rabbitmq ## run the example shop on a RabbitMQ node of its own
 	$(BIN)/python -m example_project.demo --rabbitmq
 
-test: setup lint types ## every check and test, on the installed RabbitMQ, SQLite and PostgreSQL
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup lint types ## every check, and every test but the faults', on the installed RabbitMQ, SQLite and PostgreSQL
+	$(BIN)/python -m pytest -m "not fault" $(PYTEST_ARGS)
 	@$(MAKE) --no-print-directory test-postgresql
 
 lint: venv ## ruff: rules and format
@@ -45,15 +47,23 @@ types: venv ## mypy --strict
 	$(BIN)/python -m mypy --strict $(TYPED)
 
 test-fast: venv ## the tests that need neither RabbitMQ nor PostgreSQL
-	$(BIN)/python -m pytest -m "not broker and not postgresql" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not broker and not postgresql and not fault" $(PYTEST_ARGS)
 
 # Where PYTEST_ARGS choose none of these tests (pytest's status 5), that is as it should be.
 test-postgresql: venv postgresql ## the tests that use the database, on PostgreSQL
-	$(BIN)/python scripts/run_on_postgresql.py $(BIN)/python -m pytest -m database $(PYTEST_ARGS) \
+	$(BIN)/python scripts/run_on_postgresql.py $(BIN)/python -m pytest -m "database and not fault" $(PYTEST_ARGS) \
 		$(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 
 test-brokers: setup prepare-brokers ## the broker tests on RELEASES (installed,4.0,4.3)
-	RABBITMQ_RELEASES=$(RELEASES) $(BIN)/python -m pytest -m broker $(PYTEST_ARGS)
+	RABBITMQ_RELEASES=$(RELEASES) $(BIN)/python -m pytest -m "broker and not fault" $(PYTEST_ARGS)
+
+test-faults: setup prepare-brokers ## break things on purpose: each row of the fault matrix once, on RELEASES
+	FAULT_RUNS=1 RABBITMQ_RELEASES=$(RELEASES) $(BIN)/python -m pytest -m fault $(PYTEST_ARGS)
+
+soak: setup prepare-brokers ## one ROW of the fault matrix, RUNS times (20), on RELEASES
+	@test -n "$(ROW)" || { echo "Which row of the matrix? make soak ROW=4 RUNS=20"; exit 2; }
+	FAULT_RUNS=$(RUNS) RABBITMQ_RELEASES=$(RELEASES) SOAK_SECONDS=1800 \
+		$(BIN)/python -m pytest -m "fault(row=$(ROW))" -rP $(PYTEST_ARGS)
 
 prepare-brokers: ## make the RabbitMQ releases in RELEASES that are not installed
 	@set -e; for release in $(filter 4.0 4.3,$(subst $(comma), ,$(RELEASES))); do \

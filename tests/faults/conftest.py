@@ -8,11 +8,28 @@ from pathlib import Path
 
 import pytest
 
+from . import recovery
 from .brokers import Broker, DatabaseQueues, Rabbitmq
 from .databases import Database, Postgresql, Sqlite
 from .project import Shop
 
+FOLDER = Path(__file__).resolve().parent
+NEEDS_ROW = "tests in this folder are marked by their rows of the fault matrix: @pytest.mark.fault"
+
 MakeShop = Callable[[Database, Broker], Shop]
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if FOLDER in item.path.parents and item.get_closest_marker("fault") is None:
+        raise pytest.UsageError(f"{item.nodeid}: {NEEDS_ROW}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = recovery.table()
+    if lines:
+        terminalreporter.section("recovery times")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

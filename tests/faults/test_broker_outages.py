@@ -21,6 +21,8 @@ from .figures import figures_of
 from .plans import HANDLERS_OF
 from .project import PATIENCE_SECONDS, Shop
 
+pytestmark = pytest.mark.fault(row=3)
+
 CREATED = 201
 CLIENTS = 4
 REQUESTS = 130

@@ -16,6 +16,8 @@ from .databases import Postgresql
 from .project import PATIENCE_SECONDS, Shop
 from .runs import SEEDS, repeat
 
+pytestmark = pytest.mark.fault(row=21)
+
 WAVES = "25"
 #: Fewer than there are in so many waves.
 MOST_COMMITS = 30

@@ -23,6 +23,8 @@ from domain_event_broker.transports.base import Consumer, Delivery, Outcome, Sub
 from tests.support.raw_amqp import bind_queue, ready_count
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.fault(row=20)
+
 QUEUE = "endings"
 MAX_EVENT_BYTES = 10_000
 PATIENCE_SECONDS = 30.0

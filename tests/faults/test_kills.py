@@ -14,6 +14,8 @@ from .kills import PUBLISHER, SUBSCRIBER, kill_at
 from .project import Shop
 from .runs import repeat
 
+pytestmark = [pytest.mark.fault(row=1), pytest.mark.fault(row=2)]
+
 WITHOUT_OUTBOX = ["before the commit", *SUBSCRIBER]
 
 

@@ -13,6 +13,8 @@ from tests.support.waiting import wait_until
 from .project import PATIENCE_SECONDS, Shop
 from .repairs import collect_the_rest
 
+pytestmark = pytest.mark.fault(row=23)
+
 #: More than a look into a queue takes at once.
 LETTERS = 120
 #: Of each.

@@ -11,6 +11,8 @@ from .oracle import Copies, Verdict
 from .project import Shop
 from .runs import seeds
 
+pytestmark = [pytest.mark.fault(row=1), pytest.mark.fault(row=2)]
+
 
 @pytest.fixture
 def random() -> Random:

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+import pytest
+
 from tests.support.waiting import wait_until
 
 from .kills import publish
 from .oracle import Effect
 from .project import PATIENCE_SECONDS, Process, Shop, see_killed
 from .runs import repeat
+
+pytestmark = pytest.mark.fault(row=17)
 
 CRASH_ATTEMPTS = 3
 

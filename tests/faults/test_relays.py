@@ -7,6 +7,8 @@ from collections import Counter
 from functools import partial
 from random import Random
 
+import pytest
+
 from domain_event_broker.django.relaying import BATCH
 from tests.support.raw_amqp import bind_queue, take_all
 from tests.support.waiting import wait_until
@@ -14,6 +16,8 @@ from tests.support.waiting import wait_until
 from .oracle import Copies
 from .project import PATIENCE_SECONDS, Shop
 from .runs import repeat
+
+pytestmark = pytest.mark.fault(row=22)
 
 BACKLOG = 4 * BATCH
 SMALL_BACKLOG = 100

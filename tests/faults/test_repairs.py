@@ -14,6 +14,8 @@ from .project import Shop
 from .repairs import BATCH, REPLAYING, kill_collector, kill_replay
 from .runs import repeat
 
+pytestmark = pytest.mark.fault(row=23)
+
 POINT_WITHOUT_OUTBOX = "before the commit"
 
 

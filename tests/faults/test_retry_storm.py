@@ -24,6 +24,8 @@ from tests.support.waiting import wait_until
 from .project import PATIENCE_SECONDS
 from .runs import with_each_seed
 
+pytestmark = pytest.mark.fault(row=19)
+
 EVENTS = 5_000
 #: Each takes a while.
 DEFAULT_RUNS = 1

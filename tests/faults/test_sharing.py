@@ -7,10 +7,14 @@ from collections.abc import Callable
 from functools import partial
 from random import Random
 
+import pytest
+
 from tests.support.waiting import wait_until
 
 from .project import PATIENCE_SECONDS, Shop, see_killed
 from .runs import repeat
+
+pytestmark = pytest.mark.fault(row=2)
 
 POINTS = ("before the handler's commit", "before the ack", "before the settlement")
 EVENTS = 50
