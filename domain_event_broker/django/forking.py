@@ -17,7 +17,10 @@ _MAX_WAIT_SECONDS = 5.0
 
 
 class ForkGate:
-    """Threads work inside of it; a fork begins when none is inside, and lets none in meanwhile."""
+    """Threads work inside of it; a fork begins when none is inside, and lets none in meanwhile.
+
+    Only what is in a database need be inside: a fork that waits holds up its thread.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -31,15 +34,34 @@ class ForkGate:
         if me in self._inside:
             yield
             return
-        with self._changed:
-            self._changed.wait_for(lambda: not self._forks)
-            self._inside.add(me)
+        self._enter(me)
         try:
             yield
         finally:
-            with self._changed:
-                self._inside.discard(me)
-                self._changed.notify_all()
+            self._leave(me)
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """Let forks begin while something else is waited for, such as a broker."""
+        me = threading.get_ident()
+        if me not in self._inside:
+            yield
+            return
+        self._leave(me)
+        try:
+            yield
+        finally:
+            self._enter(me)
+
+    def _enter(self, thread: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forks)
+            self._inside.add(thread)
+
+    def _leave(self, thread: int) -> None:
+        with self._changed:
+            self._inside.discard(thread)
+            self._changed.notify_all()
 
     def before_fork(self) -> None:
         me = {threading.get_ident()}

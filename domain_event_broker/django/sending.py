@@ -24,6 +24,7 @@ from ..settings import Settings
 from ..transports import transport_for
 from ..transports.base import Outcome, PublishResult, no_queue
 from .databases import waiting_out_locks
+from .forking import gate
 from .leases import LeaseKeeper
 from .models import DeadLetter, OutboxEvent
 from .querysets import OutboxQuerySet, OutboxRow
@@ -131,9 +132,10 @@ class RowSender:
         transport = transport_for(self.settings)
         messages = [row.message for row in batch]
         timeout_seconds = self.settings.publish_timeout_seconds
-        if batch[0].handler:
-            return transport.requeue(batch[0].handler, messages, timeout_seconds)
-        return transport.publish(messages, timeout_seconds)
+        with gate.outside():
+            if batch[0].handler:
+                return transport.requeue(batch[0].handler, messages, timeout_seconds)
+            return transport.publish(messages, timeout_seconds)
 
     def _renew(self) -> None:
         sending = self._sending

@@ -63,6 +63,30 @@ def test_nobody_enters_during_a_fork(gate: ForkGate) -> None:
     assert order == ["forked", "entered"]
 
 
+def test_a_fork_need_not_wait_for_one_that_is_outside_for_a_while(gate: ForkGate) -> None:
+    forked = threading.Event()
+
+    def fork() -> None:
+        gate.before_fork()
+        forked.set()
+        gate.after_in_parent()
+
+    with gate.inside():
+        forker = threading.Thread(target=fork)
+        with gate.outside():
+            begin(forker)
+            assert forked.wait(DEADLINE_SECONDS)
+        assert gate._inside == {threading.get_ident()}
+        assert not gate._forks
+    forker.join(DEADLINE_SECONDS)
+
+
+def test_who_is_not_inside_stays_outside(gate: ForkGate) -> None:
+    with gate.outside():
+        assert gate._inside == set()
+    assert gate._inside == set()
+
+
 def test_a_thread_inside_may_enter_again_and_may_fork(gate: ForkGate) -> None:
     with gate.inside():
         with gate.inside():

@@ -16,6 +16,7 @@ from ...settings import Settings
 from ...transports.base import Capabilities, Outcome, PublishResult, Transport
 from ..databases import translate, waiting_out_locks
 from ..dialects import check_supported
+from ..forking import gate
 from ..inserting import write_to_queues
 from . import waking
 from .consumer import DatabaseConsumer
@@ -84,7 +85,8 @@ class DatabaseTransport(Transport):
     ) -> list[PublishResult]:
         """Do `work` in a transaction of its own; what the database raises becomes the results."""
         try:
-            return waiting_out_locks(work, timeout_seconds)
+            with gate.inside():
+                return waiting_out_locks(work, timeout_seconds)
         except DatabaseError as error:
             # One that broke would stay so.
             connections[self.alias].close_if_unusable_or_obsolete()
