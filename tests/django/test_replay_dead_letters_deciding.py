@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError
 
+from domain_event_broker.django.dead_letters import files
 from domain_event_broker.django.models import DeadLetter
 from domain_event_broker.django.registry import Registry
 
@@ -100,6 +101,24 @@ class TestFiles:
 
         assert file.read_text() == "precious"
         assert set(states().values()) == {"waiting"}
+
+    def test_half_of_an_export_is_not_left(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "file"
+        once = iter([{"event_id": "a"}])
+
+        def to_object(row: DeadLetter) -> dict[str, str]:
+            try:
+                return next(once)
+            except StopIteration:
+                raise KeyboardInterrupt from None
+
+        monkeypatch.setattr(files, "to_object", to_object)
+        with pytest.raises(KeyboardInterrupt):
+            replay("--export", str(file))
+
+        assert not file.exists()
 
     @pytest.mark.parametrize(
         ("option", "told"), [("--export", "cannot be written"), ("--import", "cannot be read")]

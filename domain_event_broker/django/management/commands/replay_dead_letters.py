@@ -5,11 +5,12 @@ from __future__ import annotations
 import getpass
 import json
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
@@ -198,7 +199,7 @@ class Command(BaseCommand):
 
     def _export(self, selection: Selection, path: str) -> None:
         try:
-            with Path(path).open("x", encoding="utf-8") as file:
+            with _whole_or_none(Path(path)) as file:
                 done = self._with_bar(
                     "exported", lambda draw: dead_letters.export(selection, file, draw)
                 )
@@ -274,3 +275,15 @@ def who() -> str:
     except (KeyError, OSError):  # a container's user may have no name
         user = "?"
     return f"{user}@{socket.gethostname()}"
+
+
+@contextmanager
+def _whole_or_none(path: Path) -> Iterator[IO[str]]:
+    """A new file to write to, which is removed if that fails: half of an export looks like all."""
+    with path.open("x", encoding="utf-8") as file:
+        try:
+            yield file
+            file.flush()
+        except BaseException:
+            path.unlink()
+            raise
