@@ -1,7 +1,8 @@
 """The memory transport: brokers inside this process, for tests and for trying things out.
 
 ``memory://name`` names one; all users of a name in a process share it. It is honest: it routes,
-delays, settles, gives back and dead-letters as a broker does, but nothing outlives the process.
+delays, settles, gives back, counts crashes and dead-letters as a broker does, but nothing outlives
+the process.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 from urllib.parse import urlsplit
 
 from ..errors import TopologyMismatch, TransportClosed, UnknownQueue
@@ -39,12 +40,20 @@ from .base import (
 )
 
 
+class _Queued(NamedTuple):
+    """A message in a queue."""
+
+    message: Message
+    #: Deliveries whose consumer closed without settling them.
+    crashes: int = 0
+
+
 @dataclass(slots=True)
 class _Queue:
     name: str
     # As it was declared first: durable, exclusive, auto-delete.
     flags: tuple[bool, bool, bool] = (True, False, False)
-    ready: deque[Message] = field(default_factory=deque)
+    ready: deque[_Queued] = field(default_factory=deque)
     binding_keys: set[tuple[str, str]] = field(default_factory=set)
     owner: MemoryConsumer | None = None
     consumers: int = 0
@@ -81,7 +90,7 @@ class MemoryBroker:
                 )
             ]
             for queue in bound:
-                queue.ready.append(message)
+                queue.ready.append(_Queued(message))
             self.changed.notify_all()
             return bool(bound)
 
@@ -90,7 +99,7 @@ class MemoryBroker:
         with self.changed:
             if name not in self.queues:
                 return False
-            self.queues[name].ready.append(message)
+            self.queues[name].ready.append(_Queued(message))
             self.changed.notify_all()
             return True
 
@@ -126,11 +135,11 @@ if hasattr(os, "register_at_fork"):
 
 def broker_for(settings: Settings) -> MemoryBroker:
     with _brokers_lock:
-        return _brokers.setdefault(urlsplit(settings.url).netloc, MemoryBroker())
+        return _brokers.setdefault(urlsplit(settings.urls[0]).netloc, MemoryBroker())
 
 
 class MemoryTransport(Transport):
-    capabilities: ClassVar[Capabilities] = Capabilities(persistent=False, counts_crashes=False)
+    capabilities: ClassVar[Capabilities] = Capabilities(persistent=False, counts_crashes=True)
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -237,7 +246,8 @@ class MemoryConsumer(Consumer):
             if queue is not None and queue.ready:
                 # Turns, so that a busy handler leaves room for the others.
                 self._subscriptions[name] = self._subscriptions.pop(name)
-                delivery = Delivery(queue.ready.popleft(), subscription)
+                queued = queue.ready.popleft()
+                delivery = Delivery(queued.message, subscription, queued.crashes)
                 self._unsettled[id(delivery)] = delivery
                 return delivery
         return None
@@ -254,17 +264,18 @@ class MemoryConsumer(Consumer):
         self._settle(delivery, partial(self._broker.put, name, message))
 
     def release(self, delivery: Delivery) -> None:
-        self._settle(delivery, lambda: self._give_back(delivery))
+        self._settle(delivery, lambda: self._give_back(delivery, delivery.crashes))
 
     def _settle(self, delivery: Delivery, move: Callable[[], object]) -> None:
         with self._broker.changed:
-            if self._unsettled.pop(id(delivery), None) is not None:
-                move()
+            if id(delivery) in self._unsettled:
+                move()  # first: what cannot be stored is not settled, and comes back
+                del self._unsettled[id(delivery)]
 
-    def _give_back(self, delivery: Delivery) -> None:
+    def _give_back(self, delivery: Delivery, crashes: int) -> None:
         queue = self._broker.queues.get(delivery.subscription.name)
         if queue is not None:
-            queue.ready.appendleft(delivery.message)
+            queue.ready.appendleft(_Queued(delivery.message, crashes))
             self._broker.changed.notify_all()
 
     def waiting(self) -> int:
@@ -288,7 +299,7 @@ class MemoryConsumer(Consumer):
                 return
             self._is_closed = True
             for delivery in reversed(self._unsettled.values()):
-                self._give_back(delivery)
+                self._give_back(delivery, delivery.crashes + 1)
             self._unsettled.clear()
             for name in self._subscriptions:
                 self._leave(name)
@@ -317,7 +328,7 @@ class MemoryDeadLetters(DeadLetters):
     def take(self, limit: int) -> list[DeadLetter]:
         with self._broker.changed:
             count = min(limit, len(self._queue.ready))
-            taken = [DeadLetter(self._queue.ready.popleft()) for _ in range(count)]
+            taken = [DeadLetter(self._queue.ready.popleft().message) for _ in range(count)]
             self._taken.update((id(dead_letter), dead_letter) for dead_letter in taken)
             return taken
 
@@ -337,6 +348,7 @@ class MemoryDeadLetters(DeadLetters):
 
     def close(self) -> None:
         with self._broker.changed:
-            self._queue.ready.extendleft(d.message for d in reversed(self._taken.values()))
+            undecided = reversed(self._taken.values())
+            self._queue.ready.extendleft(_Queued(letter.message) for letter in undecided)
             self._taken.clear()
             self._broker.changed.notify_all()

@@ -9,8 +9,10 @@ from domain_event_broker.errors import TopologyMismatch, TransportClosed
 from domain_event_broker.messages import Message
 from domain_event_broker.settings import Settings
 from domain_event_broker.transports import close_all, transport_for
+from domain_event_broker.transports.base import Consumer, Delivery
+from domain_event_broker.transports.memory import MemoryBroker
 
-from ..helpers import Recorder, drain, publish_raw, received, subscriber, tap
+from ..helpers import Recorder, dead_letters, drain, publish_raw, received, subscriber, tap
 
 
 def outcome(url: str, routing_key: str = "a.b", **settings: str) -> Outcome:
@@ -20,11 +22,11 @@ def outcome(url: str, routing_key: str = "a.b", **settings: str) -> Outcome:
     return result.outcome
 
 
-def test_it_promises_nothing_beyond_the_process() -> None:
+def test_it_keeps_nothing_beyond_the_process() -> None:
     capabilities = transport_for(Settings(url="memory://")).capabilities
 
     assert not capabilities.persistent
-    assert not capabilities.counts_crashes
+    assert capabilities.counts_crashes
 
 
 def test_all_users_of_a_name_share_its_broker_whatever_their_settings(url: str) -> None:
@@ -94,6 +96,84 @@ def test_what_is_given_back_takes_its_place_again(url: str) -> None:
     consumer.release(delivery)
 
     assert [message.message_id for message in received(consumer)] == ["0", "1", "2"]
+
+
+class TestCrashes:
+    def test_a_delivery_tells_of_the_consumers_that_left_it_unsettled(self, url: str) -> None:
+        tap(url).close()
+        publish_raw(url, Message("a.b", b""))
+        for count in range(4):
+            consumer = tap(url)
+            assert received_one(consumer).crashes == count
+            consumer.close()
+
+    def test_what_is_given_back_keeps_its_count(self, url: str) -> None:
+        dying, consumer = tap(url), tap(url)
+        publish_raw(url, Message("a.b", b""))
+        received_one(dying)
+        dying.close()
+        for _ in range(3):
+            delivery = received_one(consumer)
+            assert delivery.crashes == 1
+            consumer.release(delivery)
+
+    def test_a_retry_begins_anew(self, url: str) -> None:
+        dying, consumer = tap(url), tap(url)
+        publish_raw(url, Message("a.b", b""))
+        received_one(dying)
+        dying.close()
+        delivery = received_one(consumer)
+        consumer.retry(delivery, delivery.message, 0)
+
+        assert received_one(consumer).crashes == 0
+
+    def test_an_event_that_crashes_its_consumers_becomes_a_dead_letter(self, url: str) -> None:
+        handler = Recorder()
+        tap(url, "handler").close()
+        publish_raw(url, Message("a.b", b"{}"), Message("a.b", b"{}"))
+        for _ in range(Settings().crash_attempts):
+            dying = tap(url, "handler")
+            received_one(dying)
+            dying.close()
+        drain(subscriber(url, handler))
+
+        assert len(handler.events) == 1
+        (letter,) = dead_letters(url)
+        assert letter.headers["deb-reason"] == "crashed"
+
+
+def received_one(consumer: Consumer) -> Delivery:
+    delivery = consumer.receive(0)
+    assert delivery is not None
+    return delivery
+
+
+class FullDisk(Exception):
+    """Nothing can be stored."""
+
+
+@pytest.mark.parametrize("step", ["retry", "dead_letter"])
+def test_what_cannot_be_stored_elsewhere_is_not_settled(
+    url: str, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object) -> None:
+        raise FullDisk
+
+    consumer = tap(url)
+    publish_raw(url, Message("a.b", b""))
+    delivery = received_one(consumer)
+    moves = {
+        "retry": lambda: consumer.retry(delivery, delivery.message, 0),
+        "dead_letter": lambda: consumer.dead_letter(delivery, delivery.message),
+    }
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryBroker, "put", fail)
+        patched.setattr(MemoryBroker, "delay", fail)
+        with pytest.raises(FullDisk):
+            moves[step]()
+    consumer.close()
+
+    assert received_one(tap(url)).crashes == 1
 
 
 def test_a_closed_consumer_cannot_be_started(url: str) -> None:
