@@ -31,6 +31,8 @@ ROUTING_KEY = "deb-routing-key"
 CAUSATION_ID = "deb-causation-id"
 #: Integer: when handling failed for the first time, in milliseconds since the epoch.
 FIRST_FAILED_AT_MS = "deb-first-failed-at-ms"
+#: String: which error made those of another program unreadable, of which nothing else is left.
+UNREADABLE_HEADERS = "deb-unreadable-headers"
 #: A dead letter's story, which ``docs/reference/wire.md`` tells. This names it among all.
 DEAD_LETTER_ID = "deb-dead-letter-id"
 REASON = "deb-reason"

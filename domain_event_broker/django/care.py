@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from ..events import DomainEvent
 from ..handling import Handler, NotNow
 from ..retrying import backoff_seconds
-from .databases import is_locked, is_there, lost_connections, one_line
+from .databases import is_locked, is_of_lost_connection, is_there, lost_connections, one_line
 
 log = logging.getLogger(__name__)
 
@@ -70,8 +70,9 @@ class DatabaseCare:
                 return
             except (OperationalError, InterfaceError) as error:
                 lost = lost_connections()
+                is_lost = bool(lost) or is_of_lost_connection(error)
                 most = _MOST_LOCKS if is_locked(error) else _MOST_LOSSES
-                if not (lost or is_locked(error)) or attempt >= most:
+                if not (is_lost or is_locked(error)) or attempt >= most:
                     raise
                 log.warning("Event %r is held: %s", event.uuid_string, one_line(error))
             self._pause(attempt)

@@ -29,6 +29,9 @@ T = TypeVar("T")
 
 # PostgreSQL's: undefined_table and undefined_column.
 _MISSING_CODES = ("42P01", "42703")
+# The same: connection exceptions, and a server that ends connections. What libpq notices by itself
+# has no code.
+_LOST_CODES = ("08", "57P01", "57P02", "57P03", "57P05")
 #: SQLite's lock is waited for so long by those whom nobody waits for.
 LOCKED_SECONDS = 30.0
 # What is tried again when SQLite is locked waits so long between attempts.
@@ -132,6 +135,23 @@ def _is_lost(connection: BaseDatabaseWrapper) -> bool:
     if not connection.errors_occurred:
         return False
     return connection.connection is None or not connection.is_usable()
+
+
+def is_of_lost_connection(error: DatabaseError) -> bool:
+    """Whether the error tells of a connection that broke, on PostgreSQL.
+
+    It may have been replaced since: where the database is back already, the end of `atomic` opens
+    a new one, of which nothing is wrong.
+    """
+    cause = error.__cause__
+    if not (isinstance(error, OperationalError) and _has_code(cause)):
+        return False
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    return code is None or code.startswith(_LOST_CODES)
+
+
+def _has_code(error: BaseException | None) -> bool:
+    return hasattr(error, "sqlstate") or hasattr(error, "pgcode")
 
 
 def is_there(connection: BaseDatabaseWrapper) -> bool:

@@ -23,7 +23,7 @@ class ForkGate:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._reset_lock()
         self._inside: set[int] = set()
         self._forks = 0
 
@@ -54,28 +54,34 @@ class ForkGate:
             self._enter(me)
 
     def _enter(self, thread: int) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.wait_for(lambda: not self._forks)
             self._inside.add(thread)
 
     def _leave(self, thread: int) -> None:
-        with self._changed:
+        with self._lock:
             self._inside.discard(thread)
             self._changed.notify_all()
 
     def before_fork(self) -> None:
         me = {threading.get_ident()}
-        with self._changed:
+        with self._lock:
             self._forks += 1
             self._changed.wait_for(lambda: self._inside <= me, _MAX_WAIT_SECONDS)
 
     def after_in_parent(self) -> None:
-        with self._changed:
+        with self._lock:
             self._forks -= 1
             self._changed.notify_all()
 
+    def _reset_lock(self) -> None:
+        # Taken by itself: what a signal handler raises, such as a soft time limit, may end the
+        # methods of a `Condition` with the lock held, which nobody frees.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+
     def after_in_child(self) -> None:
-        self._changed = threading.Condition()
+        self._reset_lock()
         self._inside = self._inside & {threading.get_ident()}
         self._forks = 0
 

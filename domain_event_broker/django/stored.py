@@ -8,6 +8,7 @@ others may hold anything.
 from __future__ import annotations
 
 import json
+import logging
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from datetime import datetime
@@ -16,8 +17,10 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from ..encoding import CONTENT_ENCODING, CONTENT_TYPE
-from ..messages import PROPERTIES, Message
+from ..messages import PROPERTIES, UNREADABLE_HEADERS, Message
 from ..names import MAX_KEY_BYTES
+
+log = logging.getLogger(__name__)
 
 _FIELDS = ("routing_key", *PROPERTIES)
 _values_of = attrgetter(*_FIELDS)
@@ -50,6 +53,25 @@ def to_message(
     fields = json.loads(properties)
     headers = {key: _unpack(value) for key, value in fields.pop("headers", {}).items()}
     return Message(body=bytes(body), headers=headers, **_implied(event_id, routing_key) | fields)
+
+
+def to_message_at_least(
+    event_id: str, routing_key: str, body: bytes | memoryview, properties: str
+) -> Message:
+    """As `to_message`; where the properties cannot be read, the message without them.
+
+    Somebody else wrote them. Without this whoever claims the row would fail, again and again, and
+    all that waits behind it would wait on.
+    """
+    try:
+        return to_message(event_id, routing_key, body, properties)
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
+            ValueError) as error:  # fmt: skip
+        log.warning(
+            "Event %r: its properties cannot be read (%r); they are dropped.", event_id, error
+        )
+        headers = {UNREADABLE_HEADERS: type(error).__name__}
+        return Message(body=bytes(body), headers=headers, **_implied(event_id, routing_key))
 
 
 def _implied(event_id: str, routing_key: str) -> dict[str, Any]:

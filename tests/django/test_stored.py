@@ -12,9 +12,9 @@ from django.db import connections
 from domain_event_broker import DomainEvent
 from domain_event_broker.django.inserting import write_to_outbox
 from domain_event_broker.django.sending import outbox
-from domain_event_broker.django.stored import to_columns
+from domain_event_broker.django.stored import to_columns, to_message_at_least
 from domain_event_broker.encoding import encode
-from domain_event_broker.messages import Message
+from domain_event_broker.messages import UNREADABLE_HEADERS, Message
 from tests.conformance.publishing import BODIES, FOREIGN_HEADERS
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -145,3 +145,43 @@ def test_an_event_that_we_encode_comes_back() -> None:
     message = encode(event, app_id="shop", max_event_bytes=1_000)
 
     assert stored(message) == message
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"headers": 1}',
+        '{"headers": {"a": {"$later": 1}}}',
+        '{"headers": {"a": {"$time": "now"}}}',
+        '{"headers": {"a": {"$decimal": "much"}}}',
+        '{"headers": {"a": {}}}',
+        '{"later": 1}',
+        '{"headers": ' + '{"a": ' * 50_000 + "1" + "}" * 50_001,
+    ],
+    ids=range(11),
+)
+def test_properties_that_cannot_be_read_cost_themselves_only(
+    properties: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are a newer version's, or somebody's who writes into our tables."""
+    message = to_message_at_least("an id", "user.registered", b"{}", properties)
+
+    assert (message.message_id, message.routing_key) == ("an id", "user.registered")
+    assert message.body == b"{}"
+    assert list(message.headers) == [UNREADABLE_HEADERS]
+    assert "'an id'" in caplog.text
+
+
+@pytest.mark.django_db
+def test_a_row_with_such_properties_holds_up_no_other() -> None:
+    token = "somebody"
+    ids = write_to_outbox([full(), full(), full()], token, -1.0, connections["default"])
+    outbox("default").filter(pk=ids[1]).update(properties="{")
+    claimed = outbox("default").claim(3, token, 60.0)
+
+    assert [row.id for row in claimed] == ids
+    assert [row.message.body for row in claimed] == [b"{}"] * 3

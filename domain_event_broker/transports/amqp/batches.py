@@ -39,14 +39,18 @@ class Batch:
     ) -> None:
         self.messages = messages
         self.is_given_up = False
+        #: Why what was not written was not.
+        self.obstacle = "No connection in time"
         self.last_progress = time.monotonic()
         self._results: list[PublishResult | None] = [None] * len(messages)
         self._written: set[int] = set()
         self._missing = len(messages)
         self._on_done = on_done
-        self._done = threading.Event()
-        if not messages:
-            self._done.set()
+        # Held until all are there. A bare lock: what a signal handler raises, such as a soft time
+        # limit, may leave the lock inside of an `Event` held for ever, and with it who sets it.
+        self._done = threading.Lock()
+        if messages:
+            self._done.acquire()
 
     def set(self, index: int, result: PublishResult) -> None:
         """In the connection's thread: note an outcome; the first one counts."""
@@ -56,25 +60,25 @@ class Batch:
         self._missing -= 1
         self.last_progress = time.monotonic()
         if not self._missing:
-            self._done.set()
+            self._done.release()
             if self._on_done is not None:
                 self._on_done(self.results())
 
     def wait(self, timeout_seconds: float, since: float = 0.0) -> list[PublishResult]:
-        """Wait until all are there, or nothing came for `timeout_seconds`.
+        """Wait until all are there, or nothing came for `timeout_seconds`. For one thread.
 
         Counted from `since`, by `time.monotonic`, where messages before these were answered then.
         """
         self.last_progress = max(self.last_progress, since)
         try:
-            while not self._done.is_set():
+            while self._missing:
                 remaining = self.last_progress + timeout_seconds - time.monotonic()
                 if remaining <= 0:
                     break
-                self._done.wait(remaining)
+                self._done.acquire(timeout=remaining)
         finally:
             # Also where an exception, such as KeyboardInterrupt, ends the wait.
-            self.is_given_up = not self._done.is_set()
+            self.is_given_up = self._missing > 0
         return self.results()
 
     def may_write(self, index: int) -> bool:
@@ -93,7 +97,7 @@ class Batch:
     def _unanswered(self, index: int) -> PublishResult:
         if index in self._written:
             return PublishResult(Outcome.UNKNOWN)
-        error = BrokerUnavailable("No connection in time; the event was not sent.")
+        error = BrokerUnavailable(f"{self.obstacle}; the event was not sent.")
         return PublishResult(Outcome.UNKNOWN, error)
 
 
