@@ -5,6 +5,7 @@
     │   ├── SettingsError              a setting is wrong (also ValueError)
     │   ├── HandlerError               a handler's registration is wrong (also ValueError)
     │   ├── AccessRefused              credentials, virtual host or permission
+    │   ├── TlsFailed                  a certificate was refused, or one side speaks no TLS
     │   └── TopologyMismatch           an exchange or queue exists with other arguments
     ├── EventError                   fix the event
     │   ├── InvalidEvent               cannot be published as it is (also ValueError)
@@ -15,6 +16,7 @@
     │   └── UnroutableEvent            no queue is bound for it, and UNROUTABLE is "raise"
     ├── TransportError               try again
     │   ├── BrokerUnavailable          no connection
+    │   │   └── LimitReached             the broker allows no more connections, channels or queues
     │   ├── PublishRefused             the broker said no
     │   ├── PublishUnconfirmed         no answer in time: it may or may not have arrived
     │   └── TransportClosed            used after it was closed
@@ -46,6 +48,13 @@ class HandlerError(ConfigurationError, ValueError):
 
 class AccessRefused(ConfigurationError):
     """The broker knows us and refuses: credentials, virtual host or a permission."""
+
+
+class TlsFailed(ConfigurationError):
+    """The broker's certificate or ours was refused, or one side speaks TLS and the other not.
+
+    A subscriber that runs already tries again all the same: a certificate may be being renewed.
+    """
 
 
 class TopologyMismatch(ConfigurationError):
@@ -86,6 +95,10 @@ class TransportError(DomainEventBrokerError):
 
 class BrokerUnavailable(TransportError):
     """There is no connection to the broker."""
+
+
+class LimitReached(BrokerUnavailable):
+    """The broker allows no more connections, channels or queues."""
 
 
 class PublishRefused(TransportError):

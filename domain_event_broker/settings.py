@@ -6,15 +6,16 @@ app keeps it equal to ``DOMAIN_EVENT_BROKER``.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from .errors import SettingsError
 from .names import MAX_KEY_BYTES, byte_length, delay_queue, is_encodable
-from .wording import shown
+from .tls import DEFAULT_TLS, Tls, effective_tls, tls_in_urls
+from .wording import shown, unknown_key
 
 #: A URL, a mapping of settings, or ``None`` for "no broker: publish nothing".
 BrokerSetting = str | Mapping[str, Any] | None
@@ -35,6 +36,8 @@ UNROUTABLE_POLICIES = ("ignore", "log", "raise")
 TOPOLOGIES = ("current", "3.x")
 QUEUE_TYPES = ("quorum", "classic")
 EXCHANGE_TYPES = ("topic", "direct", "fanout", "headers")
+#: The schemes of brokers that may be clusters, whose nodes are listed.
+CLUSTER_SCHEMES = ("amqp", "amqps")
 #: The longest TTL of a delay queue, 100 ms doubled 24 times, makes the longest derived name.
 _LONGEST_SUFFIX = delay_queue("", 100 << 24)
 _MAX_SECONDS = 30 * 24 * 3600
@@ -52,10 +55,12 @@ class Settings:
     """How to reach the broker and how to behave there. Immutable, hashable, shared by threads.
 
     Each field is documented in ``docs/reference/settings.md`` under its upper-case name. The URL
-    may hold a password, so it is left out of the repr; use `safe_url` in messages.
+    may hold a password, so it is left out of the repr; use `safe_url` in messages. It is one
+    string, or a tuple of those of a cluster's nodes; `urls` is always a tuple.
     """
 
-    url: str = field(default=LOCAL_RABBITMQ, repr=False)
+    url: str | Sequence[str] = field(default=LOCAL_RABBITMQ, repr=False)
+    tls: Tls = DEFAULT_TLS
     service: str | None = None
     exchange: str = "domain-events"
     exchange_type: str = "topic"
@@ -79,7 +84,13 @@ class Settings:
     dead_letter_retention_count: int | None = None
 
     def __post_init__(self) -> None:
-        _check_url(self.url)
+        _check_urls(self.url)
+        if not isinstance(self.url, str):
+            # Hashable, and equal however it was written.
+            object.__setattr__(self, "url", tuple(self.url) if len(self.url) > 1 else self.url[0])
+        object.__setattr__(
+            self, "tls", effective_tls(self.tls, self.scheme, tls_in_urls(self.urls))
+        )
         _check_name("SERVICE", self.service, optional=True)
         _check_name("EXCHANGE", self.exchange)
         _check_exchange(self.exchange)
@@ -104,13 +115,23 @@ class Settings:
             raise SettingsError("MAX_RECONNECT_DELAY must not be less than RECONNECT_DELAY.")
 
     @property
+    def urls(self) -> tuple[str, ...]:
+        """The URL of each node, in the order of the setting; mostly there is one."""
+        return (self.url,) if isinstance(self.url, str) else tuple(self.url)
+
+    @property
+    def nodes(self) -> tuple[Settings, ...]:
+        """For each node, these settings with its URL alone."""
+        return tuple(replace(self, url=url) for url in self.urls)
+
+    @property
     def safe_url(self) -> str:
-        """The URL without user, password and query: fit for logs and errors."""
-        return safe_url(self.url)
+        """The URL without user, password and query, or those of all nodes: for logs and errors."""
+        return ", ".join(map(safe_url, self.urls))
 
     @property
     def scheme(self) -> str:
-        return urlsplit(self.url).scheme.lower()
+        return urlsplit(self.urls[0]).scheme.lower()
 
     def with_exchange(self, exchange: str, exchange_type: str) -> Settings:
         return replace(self, exchange=exchange, exchange_type=exchange_type)
@@ -157,7 +178,7 @@ def _means_default(connection_settings: object) -> bool:
 
 
 # The default is read at each publish and parsed once. A copy is compared, not the identity, so
-# that a dict changed in place counts. It is shallow: what settings hold does not change, and the
+# that a dict changed in place counts, or the list of nodes or the dict of TLS in it. No deeper: the
 # project's functions may belong to objects that cannot be copied.
 _last_parsed: tuple[object, str | None, Settings | None] | None = None
 
@@ -168,19 +189,20 @@ def _parse_cached(setting: object) -> Settings | None:
     if cached is not None and cached[1] == SERVICE and cached[0] == setting:
         return cached[2]
     settings = parse(setting)
-    kept = dict(setting) if isinstance(setting, Mapping) else setting
-    _last_parsed = (kept, SERVICE, settings)
+    _last_parsed = (_copied(setting), SERVICE, settings)
     return settings
+
+
+def _copied(setting: object) -> object:
+    if not isinstance(setting, Mapping):
+        return setting
+    return {key: copy(v) if isinstance(v, list | dict) else v for key, v in setting.items()}
 
 
 def _parse_mapping(mapping: Mapping[Any, Any]) -> Settings | None:
     for key in mapping:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key).upper(), KEYS, n=1, cutoff=0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise SettingsError(
-                f"Unknown key {shown(key)}.{hint} Known keys: {', '.join(sorted(KEYS))}."
-            )
+            raise SettingsError(unknown_key(key, KEYS))
     values = {KEYS[key]: value for key, value in mapping.items()}
     if values.get("url", LOCAL_RABBITMQ) is None:
         return None
@@ -208,10 +230,43 @@ def _has_authority(url: str, scheme: str) -> bool:
     return bool(scheme) and url[len(scheme) :].startswith("://")
 
 
+def _check_urls(urls: object) -> None:
+    if not isinstance(urls, list | tuple):
+        _check_url(urls)
+        return
+    if not urls:
+        raise SettingsError("URL is an empty list; it must hold the URL of each node, or be a URL.")
+    for url in urls:
+        _check_url(url)
+    if len(urls) > 1:
+        _check_nodes([urlsplit(url) for url in urls])
+
+
+def _check_nodes(nodes: Sequence[SplitResult]) -> None:
+    """Whether these can be the nodes of one cluster."""
+    schemes = sorted({node.scheme.lower() for node in nodes})
+    if len(schemes) > 1:
+        raise SettingsError(
+            f"URL lists nodes with the schemes {' and '.join(schemes)}; they must have the same."
+        )
+    if schemes[0] not in CLUSTER_SCHEMES:
+        raise SettingsError(
+            f"URL lists several nodes, which only {' and '.join(CLUSTER_SCHEMES)} can have; "
+            f"{schemes[0]}:// takes one URL."
+        )
+    if len({unquote(node.path[1:]) or "/" for node in nodes}) > 1:
+        raise SettingsError(
+            "URL lists nodes with different virtual hosts; they must lead to the same queues."
+        )
+
+
 def _check_url(url: object) -> None:
     # Errors here must not quote the URL, nor chain an error that does.
     if not isinstance(url, str) or not url:
-        raise SettingsError("URL must be a non-empty string such as 'amqp://user:password@host/'.")
+        raise SettingsError(
+            "URL must be a non-empty string such as 'amqp://user:password@host/', or a list of "
+            "those of a cluster's nodes."
+        )
     if url != url.strip() or not url.isprintable():
         raise SettingsError("URL holds white space or control characters.")
     problem = None

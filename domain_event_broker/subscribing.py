@@ -96,8 +96,8 @@ class Subscriber:
             too, so that `max_retries` is not given beside it.
 
         Raises `HandlerError` for bad arguments, `SettingsError` where ``SCRUB_ERROR`` names no
-        function, `BrokerUnavailable`, `AccessRefused`, or `TopologyMismatch` where the queue
-        exists with other arguments.
+        function, `BrokerUnavailable`, `AccessRefused`, `TlsFailed`, or `TopologyMismatch` where
+        the queue exists with other arguments.
         """
         subscription = make_subscription(
             name, binding_keys, dead_letter, durable, exclusive, auto_delete, max_retries, backoff

@@ -12,6 +12,7 @@
     W002  a password crosses the network       W005  the service's name may not be its own
     W003  "guest" is used over the network     W006  heartbeats are turned off
     W007  a database cannot lock rows (with --deploy)
+    W008  TLS does not verify the broker
 
 No check connects to anything, and none quotes a password.
 """
@@ -85,11 +86,16 @@ def check_network(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage]:
     settings = _readable_settings()
     if settings is None or settings.scheme not in ("amqp", "amqps"):
         return []
-    parts = urlsplit(settings.url)
-    warnings = [*_heartbeat_warnings(settings, parts.query)]
+    return [warning for node in settings.nodes for warning in _network_warnings(node)]
+
+
+def _network_warnings(node: Settings) -> Iterator[CheckMessage]:
+    parts = urlsplit(node.urls[0])
+    yield from _heartbeat_warnings(node, parts.query)
+    yield from _verify_warnings(node)
     if not _is_loopback(parts.hostname):
-        warnings += [*_plaintext_warnings(settings), *_guest_warnings(settings, parts.username)]
-    return warnings
+        yield from _plaintext_warnings(node)
+        yield from _guest_warnings(node, parts.username)
 
 
 def check_handlers(app_configs: AppConfigs, **kwargs: Any) -> list[CheckMessage]:
@@ -172,7 +178,21 @@ def _plaintext_warnings(settings: Settings) -> Iterator[CheckMessage]:
         )
 
 
+def _verify_warnings(settings: Settings) -> Iterator[CheckMessage]:
+    if settings.scheme == "amqps" and not settings.tls.verify:
+        yield _message(
+            checks.Warning,
+            "W008",
+            f"VERIFY in TLS is False: whoever answers as {settings.safe_url} gets the password "
+            "and the events.",
+            "Leave VERIFY out, and give the certificate of the broker's authority as CA, or the "
+            "name that its certificate is for as SERVER_HOSTNAME.",
+        )
+
+
 def _guest_warnings(settings: Settings, user: str | None) -> Iterator[CheckMessage]:
+    if user is None and settings.tls.certificate:
+        return  # it names the user
     if unquote(user or "") in ("", _GUEST):
         yield _message(
             checks.Warning,

@@ -113,8 +113,8 @@ class Consumer(ABC):
         """Declare queue and bindings; blocks until the broker has them.
 
         From its return on, no matching event is missed. Raises `BrokerUnavailable`,
-        `AccessRefused` or `TopologyMismatch`, and `HandlerError` for a second subscription of
-        this consumer under one name.
+        `AccessRefused`, `TlsFailed` or `TopologyMismatch`, and `HandlerError` for a second
+        subscription of this consumer under one name.
         """
 
     @abstractmethod

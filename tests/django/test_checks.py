@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from domain_event_broker import settings as core
 from domain_event_broker.django import domain_event_handler
 from domain_event_broker.django.checks import TAG
 from domain_event_broker.django.registry import Registry
+from tests.support.certificates import Authority
 
 from .conftest import PASSWORD
 
@@ -65,6 +67,10 @@ def test_a_project_in_order_hears_nothing(settings: Settings) -> None:
         (f"amqp://user:{PASSWORD}@localhost/?heartbeat=x", "heartbeat"),
         (["amqp://one"], "not list"),
         ("", "URL"),
+        ({"URL": "amqps://one", "TLS": {"CA": "/no/such.pem"}}, "CA in TLS: /no/such.pem cannot"),
+        ({"URL": "amqps://one", "TLS": {"CERT": "x"}}, "Did you mean 'CERTIFICATE'?"),
+        ({"URL": "amqp://one", "TLS": {"CA": "x"}}, "Write amqps://"),
+        ("amqps://one/?ssl_options={'protocol':5}", "'protocol' is not taken"),
     ],
 )
 def test_e001_wrong_settings(settings: Settings, setting: object, words: str) -> None:
@@ -286,6 +292,15 @@ def test_w003_guest_over_the_network(settings: Settings, user: str) -> None:
     assert "guest" in only_message("W003").msg
 
 
+def test_no_warning_about_guest_where_a_client_certificate_names_the_user(
+    settings: Settings, tmp_path: Path
+) -> None:
+    own = Authority(tmp_path).issue("own", "shop").settings
+    settings.DOMAIN_EVENT_BROKER = {"URL": "amqps://rabbit.example.com/", "TLS": own}
+
+    assert run_checks() == []
+
+
 def test_w004_a_queue_that_is_not_durable(handlers: Registry) -> None:
     declare("order.*", name="bill", durable=False)(on_order)
     declare("order.*", name="watch", durable=False, exclusive=True)(on_order)
@@ -293,6 +308,17 @@ def test_w004_a_queue_that_is_not_durable(handlers: Registry) -> None:
     message = only_message("W004")
     assert "on_order" in message.msg
     assert str(message.obj).startswith(f"{__file__}:")
+
+
+def test_w008_a_broker_that_is_not_verified(settings: Settings) -> None:
+    url = f"amqps://shop:{PASSWORD}@rabbit.example.com/"
+    settings.DOMAIN_EVENT_BROKER = {"URL": url, "TLS": {"VERIFY": False}}
+
+    message = only_message("W008")
+    assert "rabbit.example.com" in message.msg
+    assert isinstance(message, checks.Warning)
+    settings.DOMAIN_EVENT_BROKER = {"URL": url, "TLS": {"VERIFY": True}}
+    assert run_checks() == []
 
 
 def test_w005_a_service_named_like_many(

@@ -26,7 +26,7 @@ def url() -> str | None:
     """The URL that counts now, for the app and the core alike."""
     found = conf.current()
     assert found == core.resolve()
-    return None if found is None else found.url
+    return None if found is None else found.urls[0]
 
 
 def test_the_core_follows_the_setting(settings: Settings) -> None:

@@ -26,6 +26,7 @@ from .databases import unreachable, without_table
 from .marks import both_databases
 
 ADDRESS = f"amqp://shop:{PASSWORD}@127.0.0.1"
+SECURE = f"amqps://shop:{PASSWORD}@127.0.0.1/"
 WRONG = [
     f"{ADDRESS}:no-port/",
     f"{ADDRESS}/#fragment",
@@ -36,6 +37,12 @@ WRONG = [
     {"URL": f"{ADDRESS}/", "PREFETCH": -1},
     {"URL": f"{ADDRESS}/", "PREFETSH": 1},
     {"URL": f"{ADDRESS}/", "EXCHANGE": "amq.topic"},
+    {"URL": SECURE, "TLS": {"CERTIFICATE": "/gone", "KEY": "/gone", "KEY_PASSWORD": PASSWORD}},
+    {"URL": SECURE, "TLS": {"KEY": "/gone", "KEY_PASSWORD": PASSWORD}},
+    {"URL": SECURE, "TLS": {"CERTIFICATE": "/gone", "KEY": "/gone", "KEY_PASSWORD": [PASSWORD]}},
+    SECURE + "?ssl_options={'keyfile':'/gone','password':'" + PASSWORD + "'}",
+    SECURE + "?ssl_options={'certfile':'/gone','password':'" + PASSWORD + "'}",
+    SECURE + "?ssl_options={'password':'" + PASSWORD + "'",
 ]
 
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -55,7 +55,9 @@ class RabbitmqNode:
     `config` adds lines to rabbitmq.conf, such as `{"consumer_timeout": "3000"}`;
     `rabbit_settings` sets what has no such line, such as
     `{"channel_tick_interval": "1000"}`. Ports and data stay the same over every stop, kill
-    and start. To be started from a thread that lives on: the node dies with it.
+    and start. To be started from a thread that lives on: the node dies with it. Nodes of one
+    cluster have the same `cookie` and `epmd_port`, and the port mapper of the first to start.
+    `plugins` are enabled beside that of the management API.
     """
 
     def __init__(
@@ -63,8 +65,15 @@ class RabbitmqNode:
         release: Release,
         config: Mapping[str, str] | None = None,
         rabbit_settings: Mapping[str, str] | None = None,
+        cookie: str | None = None,
+        epmd_port: int | None = None,
+        plugins: Sequence[str] = (),
+        erlang_arguments: str = "",
     ) -> None:
-        self.port, self._management_port, self._dist_port, self._epmd_port = free_ports(4)
+        self.port, self._management_port, self._dist_port, own_epmd_port = free_ports(4)
+        self._epmd_port = epmd_port or own_epmd_port
+        self._cookie = cookie or secrets.token_hex(16)
+        self._erlang_arguments = f"{ERLANG_ARGUMENTS} {erlang_arguments}".strip()
         self.name = f"test-{self.port}@localhost"
         self.management = ManagementApi(
             f"http://{LOOPBACK}:{self._management_port}", USER, PASSWORD
@@ -74,7 +83,7 @@ class RabbitmqNode:
         self._epmd: ServerProcess | None = None
         self._folder = release.scratch_folder()
         atexit.register(self.close)
-        self._write_files(config or {}, rabbit_settings or {})
+        self._write_files(config or {}, rabbit_settings or {}, plugins)
 
     # Where it is
 
@@ -110,13 +119,28 @@ class RabbitmqNode:
         """Whether the process exists: true as well while it starts, and while frozen."""
         return self.pid is not None
 
+    @property
+    def was_started(self) -> bool:
+        """Whether it ran before, or still does."""
+        return self._broker is not None
+
     def start(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
         """Start the node and return when it answers AMQP and its management API."""
         if self.is_running:
             return
+        self.begin_to_start()
+        self.wait_until_started(timeout_seconds)
+
+    def begin_to_start(self) -> None:
+        """Start the node and return at once."""
+        if self.is_running:
+            return
         self._start_epmd()
         self._broker = self._run("broker", self._release.script("rabbitmq-server"))
-        wait_until(self._answers_or_died, timeout_seconds, self._failure_to_start)
+
+    def wait_until_started(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
+        """Return when the node answers AMQP and its management API."""
+        wait_until(self.answers_or_died, timeout_seconds, self._failure_to_start)
         if not self.is_running:
             raise AssertionError(self._failure_to_start())
 
@@ -227,8 +251,12 @@ class RabbitmqNode:
 
     def rabbitmqctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on this node (a second or two) and return what it printed."""
+        return self.run_tool("rabbitmqctl", *arguments)
+
+    def run_tool(self, tool: str, *arguments: str) -> str:
+        """The same with another of the broker's tools, such as `rabbitmq-queues`."""
         finished = subprocess.run(
-            self._release.command(self._release.script("rabbitmqctl"), *arguments),
+            self._release.command(self._release.script(tool), *arguments),
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -237,7 +265,7 @@ class RabbitmqNode:
             check=False,
         )
         if finished.returncode != 0:
-            raise AssertionError(f"rabbitmqctl {' '.join(arguments)} failed: {finished.stdout}")
+            raise AssertionError(f"{tool} {' '.join(arguments)} failed: {finished.stdout}")
         return finished.stdout
 
     # How it is run
@@ -265,20 +293,26 @@ class RabbitmqNode:
                 # With this, rabbitmq-server becomes the Erlang machine instead of
                 # remaining its parent: the process we signal is the broker itself.
                 "RABBITMQ_ALLOW_INPUT": "true",
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": ERLANG_ARGUMENTS,
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": self._erlang_arguments,
             }
         )
 
-    def _write_files(self, config: Mapping[str, str], rabbit_settings: Mapping[str, str]) -> None:
+    def _write_files(
+        self,
+        config: Mapping[str, str],
+        rabbit_settings: Mapping[str, str],
+        plugins: Sequence[str],
+    ) -> None:
         settings = CONFIGURATION.format(
             loopback=LOOPBACK, port=self.port, management_port=self._management_port
         )
         extra = "".join(f"{key} = {value}\n" for key, value in config.items())
         self._write("rabbitmq.conf", settings + extra)
         self._write("advanced.config", erlang_settings({**RABBIT_SETTINGS, **rabbit_settings}))
-        self._write("enabled_plugins", "[rabbitmq_management].\n")
+        enabled = ",".join(["rabbitmq_management", *plugins])
+        self._write("enabled_plugins", f"[{enabled}].\n")
         self._write("hosts", HOSTS)
-        self._write(".erlang.cookie", secrets.token_hex(16))
+        self._write(".erlang.cookie", self._cookie)
         for path in (self._folder, self._folder / "data", self.log_path.parent):
             path.mkdir(exist_ok=True)
             self._release.give_to_broker(path)
@@ -291,7 +325,7 @@ class RabbitmqNode:
 
     def _start_epmd(self) -> None:
         """Start this node's own port mapper, which Erlang would leave running for ever."""
-        if self._epmd is None or not self._epmd.is_running:
+        if not accepts(self._epmd_port):
             arguments = ("-port", str(self._epmd_port), "-address", LOOPBACK)
             self._epmd = self._run("epmd", "epmd", *arguments)
             wait_until(lambda: accepts(self._epmd_port), message="epmd did not start")
@@ -300,7 +334,8 @@ class RabbitmqNode:
         command = self._release.command(program, *arguments)
         return ServerProcess(command, self._environment, self._folder / f"{console}.console")
 
-    def _answers_or_died(self) -> bool:
+    def answers_or_died(self) -> bool:
+        """Whether a start has come to an end: it answers, or there is no process any more."""
         return not self.is_running or (speaks_amqp(self.port) and self.management.answers())
 
     def _failure_to_start(self) -> str:

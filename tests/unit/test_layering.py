@@ -155,6 +155,7 @@ def test_importing_the_package_imports_no_pika() -> None:
         ("encoding.py", {"publishing", "subscribing", "handling", "transports"}),
         ("messages.py", {"events", "encoding", "publishing", "transports"}),
         ("retrying.py", {"publishing", "subscribing", "handling", "transports"}),
+        ("tls.py", {"settings", "publishing", "subscribing", "handling", "transports"}),
         ("settings.py", {"publishing", "subscribing", "handling", "transports"}),
         ("redacting.py", {"publishing", "subscribing", "handling", "stories", "transports"}),
         ("stories.py", {"publishing", "subscribing", "handling", "transports"}),

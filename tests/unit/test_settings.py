@@ -10,9 +10,11 @@ import pytest
 import domain_event_broker.settings as settings_module
 from domain_event_broker.errors import ConfigurationError, SettingsError
 from domain_event_broker.settings import KEYS, Settings, parse, resolve
+from domain_event_broker.tls import DEFAULT_TLS
 
 DEFAULTS = {
     "URL": "amqp://guest:guest@localhost:5672/%2F",
+    "TLS": DEFAULT_TLS,
     "SERVICE": None,
     "EXCHANGE": "domain-events",
     "EXCHANGE_TYPE": "topic",

@@ -81,7 +81,7 @@ def test_the_safe_form_of_any_url_holds_no_secret(url: str) -> None:
     assert SECRET not in safe_url(url)
 
 
-@pytest.mark.parametrize("url", [None, 5, b"amqp://u:s3cr3t@host/", ["amqp://u:s3cr3t@host/"]])
+@pytest.mark.parametrize("url", [None, 5, b"amqp://u:s3cr3t@host/", {"amqp://u:s3cr3t@host/"}])
 def test_a_url_must_be_a_string(url: object) -> None:
     with pytest.raises(SettingsError, match="URL must be a non-empty string") as caught:
         Settings(url=url)  # type: ignore[arg-type]

@@ -111,7 +111,7 @@ class DatabaseTransport(Transport):
 
 def _alias(settings: Settings) -> str:
     """The database that the URL names. Raises `SettingsError`."""
-    parts = urlsplit(settings.url)
+    parts = urlsplit(settings.urls[0])
     alias = parts.netloc or DEFAULT_DB_ALIAS
     if parts.path.strip("/") or parts.query:
         raise SettingsError("The URL of the database transport is database:// or database://alias.")

@@ -2,13 +2,20 @@
 
 pika's objects are touched in that thread only. Others hand it work with `post`. Whatever goes
 wrong in the loop is caught, the connection dropped and reported as lost: nobody waits in vain.
+
+Where the settings list the nodes of a cluster, each connection goes round them in an order of its
+own, drawn at random: so do those of a node that died come to sit on all of the others. A whole
+round is made without a pause, and then with backoff. The owner is told of a loss when the round
+came to nothing.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -20,18 +27,28 @@ from ...errors import (
     BrokerUnavailable,
     ConfigurationError,
     DomainEventBrokerError,
+    LimitReached,
     TransportClosed,
 )
 from ...retrying import backoff_seconds
 from ...settings import Settings
 from .errors import describe, translate
+from .pacing import is_steady_since
 from .parameters import connection_parameters
 from .pika_connection import Connection, close_descriptors
+from .tls import warn_of_unverified
 
 log = logging.getLogger(__name__)
 
 # pika's own calls that take the loop's lock are not waited for longer than this.
 _JOIN_SECONDS = 1.0
+# While there are other nodes, opening may take this part of PUBLISH_TIMEOUT: where the first one
+# accepts and says nothing, a publish still comes through by the next. Twice as long in each further
+# round, up to pika's own limit, for brokers that are slow and not dead.
+_OPEN_PART = 0.5
+_MIN_OPEN_SECONDS = 1.0
+# Beyond any limit of pika's.
+_MAX_DOUBLINGS = 10
 
 
 class Owner(Protocol):
@@ -77,8 +94,18 @@ class ConnectionThread:
         self._is_closing = False
         self._is_opening = False
         self._has_been_open = False
+        self._has_settled = False
+        # When it settled, by `time.monotonic`, while it is open.
+        self._settled_at: float | None = None
+        # What the broker refused since it settled: each is told once.
+        self._refusals: set[str] = set()
         self._reconnect_timer: Any = None
+        # Since it was last steady, of connections and of attempts to open one.
         self._losses = 0
+        # What was not told of those, for there was another node to try.
+        self._untold: list[DomainEventBrokerError] = []
+        nodes = self.settings.nodes
+        self._nodes = random.sample(nodes, len(nodes))
 
     # From any thread
 
@@ -117,22 +144,32 @@ class ConnectionThread:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None and not self._is_closing:
+            if self._thread is not None or self._is_closing:
+                return
+            if self._loop is None:
                 self._loop = IOLoop()
-                self._thread = threading.Thread(
-                    target=self._run, name=f"domain-event-broker {self._purpose}", daemon=True
-                )
-                self._start_thread(self._thread)
+            thread = threading.Thread(
+                target=self._run, name=f"domain-event-broker {self._purpose}", daemon=True
+            )
+            self._start_thread(thread)
+            # Not before: what a signal handler raises may have ended this before the thread began.
+            self._thread = thread
 
     def _start_thread(self, thread: threading.Thread) -> None:
         try:
             thread.start()
         except RuntimeError as error:  # Python 3.12 and later, once the main thread has ended
-            self._thread = None
             self._is_closing = True
             self._posted.clear()
             self._close_loop()
             raise TransportClosed(f"No connection can be opened any more: {error}.") from error
+
+    def _is_the_one(self) -> bool:
+        """Whether this thread is the connection's: one whose start was interrupted has a rival."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.current_thread()
+            return self._thread is threading.current_thread()
 
     def _wake(self) -> None:
         # One wake-up for any number of posts: the loop clears the flag before it looks.
@@ -148,6 +185,11 @@ class ConnectionThread:
             # would be woken again.
             self._is_woken = False
             raise
+
+    @property
+    def node(self) -> Settings:
+        """The settings with the URL of the node that it is, was last or will next be opened to."""
+        return self._nodes[0]
 
     # In the loop
 
@@ -169,6 +211,8 @@ class ConnectionThread:
             self._connection.abort(reason)
 
     def _run(self) -> None:
+        if not self._is_the_one():
+            return
         try:
             while not self._is_finished():
                 self._run_loop()
@@ -223,10 +267,13 @@ class ConnectionThread:
         if self._is_closing or self._connection is not None:
             return
         try:
-            parameters = connection_parameters(self.settings, self._purpose)
-        except DomainEventBrokerError as error:
+            parameters = connection_parameters(self.node, self._purpose, self._open_seconds)
+        except DomainEventBrokerError as error:  # such as a certificate that is just being renewed
             self._lost(error)
+            if self._owner.wants_connection():
+                self._reconnect_later()
             return
+        warn_of_unverified(self.node)
         self._is_opening = True
         self._connection = Connection(
             parameters,
@@ -236,13 +283,30 @@ class ConnectionThread:
             custom_ioloop=self.loop,
         )
 
+    @property
+    def _open_seconds(self) -> float | None:
+        if len(self._nodes) == 1:
+            return None
+        shortest = max(_OPEN_PART * self.settings.publish_timeout_seconds, _MIN_OPEN_SECONDS)
+        return float(shortest * 2 ** min(self._rounds, _MAX_DOUBLINGS))
+
+    @property
+    def _rounds(self) -> int:
+        """How often all nodes were tried in vain, or lost, since it was last steady."""
+        return self._losses // len(self._nodes)
+
+    @property
+    def _is_within_round(self) -> bool:
+        """Whether there is a node that was not tried since the round began."""
+        return self._losses % len(self._nodes) != 0
+
     def _opened(self, connection: Any) -> None:
         if self._connection is None or connection is not self._connection:
             connection.close()
             return
         self._is_opening = False
         self._has_been_open = True
-        log.debug("%s: connected to %s.", self._purpose, self.settings.safe_url)
+        log.debug("%s: connected to %s.", self._purpose, self.node.safe_url)
         self._owner.on_open(connection)
         if self._is_closing:
             self._close_in_loop()
@@ -250,43 +314,76 @@ class ConnectionThread:
     def _closed(self, connection: Any, error: BaseException) -> None:
         if connection is not self._connection:
             return
-        self._lost(translate(error, self.settings))
+        was_opening = self._is_opening
+        failure = translate(error, self.node)
+        self._forget_connection(failure)
+        if was_opening and self._is_within_round and not self._is_closing:
+            self._untold.append(failure)
+            self._reconnect_later()
+            return
+        self._tell_lost(failure)
         if self._is_closing:
             self.loop.stop()
         elif self._owner.wants_connection():
             self._reconnect_later()
 
     def _lost(self, error: DomainEventBrokerError) -> None:
+        self._forget_connection(error)
+        self._tell_lost(error)
+
+    def _forget_connection(self, error: DomainEventBrokerError) -> None:
         log.log(self._level_of(error), "%s: %s", self._purpose, error)
         self._connection = None
         self._is_opening = False
-        self._owner.on_lost(error)
+        if is_steady_since(self._settled_at):
+            self._losses = 0
+        self._settled_at = None
+        self._losses += 1
+        self._nodes.append(self._nodes.pop(0))  # the next one's turn
+
+    def _tell_lost(self, error: DomainEventBrokerError) -> None:
+        untold, self._untold = self._untold, []
+        self._owner.on_lost(error if self._is_closing else _summary([*untold, error]))
 
     def _level_of(self, error: DomainEventBrokerError) -> int:
         """Warn once for the loss; the attempts that follow are for those who look for them."""
         if self._is_closing:
             return logging.DEBUG
-        if isinstance(error, ConfigurationError) and self._has_been_open:
-            return logging.ERROR  # before that, it is raised to whoever asked
+        if isinstance(error, ConfigurationError | LimitReached) and self._has_been_open:
+            # Before that, it is raised to whoever asked.
+            return self._level_of_refusal(error)
         was_open = self._connection is not None and not self._is_opening
         return logging.WARNING if was_open else logging.INFO
 
+    def _level_of_refusal(self, error: DomainEventBrokerError) -> int:
+        if str(error) in self._refusals:
+            return logging.INFO
+        self._refusals.add(str(error))
+        return logging.ERROR if isinstance(error, ConfigurationError) else logging.WARNING
+
     def settled(self) -> None:
-        """The connection works: the next loss starts the backoff anew."""
-        if self._losses:
-            log.warning("%s: connected to %s again.", self._purpose, self.settings.safe_url)
-        self._losses = 0
+        """The connection works. Once that lasts, the next loss starts the backoff anew."""
+        if self._settled_at is not None:
+            return
+        if self._losses and self._has_settled:
+            log.warning("%s: connected to %s again.", self._purpose, self.node.safe_url)
+        self._has_settled = True
+        self._settled_at = time.monotonic()
+        self._refusals.clear()
 
     def _reconnect_later(self) -> None:
         if self._connection is not None or self._reconnect_timer is not None:
             return
-        delay_seconds = backoff_seconds(
-            self._losses,
-            self.settings.reconnect_delay_seconds,
-            self.settings.max_reconnect_delay_seconds,
+        delay_seconds = 0.0
+        if not self._is_within_round:
+            delay_seconds = backoff_seconds(
+                max(self._rounds - 1, 0),
+                self.settings.reconnect_delay_seconds,
+                self.settings.max_reconnect_delay_seconds,
+            )
+        log.info(
+            "%s: connecting to %s in %.1f s.", self._purpose, self.node.safe_url, delay_seconds
         )
-        self._losses += 1
-        log.info("%s: connecting again in %.1f s.", self._purpose, delay_seconds)
         self._reconnect_timer = self.loop.call_later(delay_seconds, self._connect)
 
     def _close_in_loop(self) -> None:
@@ -298,6 +395,7 @@ class ConnectionThread:
     def _abort_in_loop(self) -> None:
         if self._connection is not None and not self._is_opening:
             self._connection.abort("no goodbye in time")
+            close_descriptors(self._connection, None)  # the loop ends before pika does it
         self.loop.stop()
         self._connection = None
 
@@ -308,6 +406,17 @@ class ConnectionThread:
         close_descriptors(self._connection, self._loop)
         self._reset()
         self._owner.forget()
+
+
+def _summary(errors: list[DomainEventBrokerError]) -> DomainEventBrokerError:
+    """What to tell the owner, of what each node answered in one round."""
+    if len(errors) == 1:
+        return errors[0]
+    told = "; ".join(str(error).removesuffix(".") for error in errors)
+    are_final = all(isinstance(error, ConfigurationError) for error in errors)
+    summary = (type(errors[-1]) if are_final else BrokerUnavailable)(f"{told}.")
+    summary.__cause__ = errors[-1]
+    return summary
 
 
 _live: weakref.WeakSet[ConnectionThread] = weakref.WeakSet()

@@ -9,10 +9,13 @@ from ...errors import (
     BrokerUnavailable,
     DomainEventBrokerError,
     EventTooLarge,
+    LimitReached,
     TopologyMismatch,
     TransportClosed,
 )
 from ...settings import Settings
+from .tls import logs_in_by_certificate
+from .tls_errors import is_about_tls, tls_failure
 
 # AMQP 0-9-1 reply codes, https://www.rabbitmq.com/amqp-0-9-1-reference#constants
 ACCESS_REFUSED = 403
@@ -36,14 +39,17 @@ def _translate(error: BaseException | None, settings: Settings) -> DomainEventBr
     where = settings.safe_url
     if isinstance(error, pika.exceptions.ChannelClosedByBroker):
         return _translate_channel_closure(error, settings)
-    if isinstance(error, pika.exceptions.ProbableAuthenticationError) and _names(
-        error, ACCESS_REFUSED
-    ):
-        return AccessRefused(f"{where} refused the user name or password.")
+    if _is_about_login(error):
+        return _translate_login(error, settings)
     if isinstance(
         error,
         pika.exceptions.ProbableAccessDeniedError | pika.exceptions.ConnectionClosedByBroker,
     ) and (_names(error, NOT_ALLOWED) or _names(error, ACCESS_REFUSED)):
+        if " limit" in str(error):
+            return LimitReached(
+                f"{where} allows no more connections or channels: {describe(error)}. Raise the "
+                "limit, or have fewer processes, or fewer handlers in each; it is tried again."
+            )
         return AccessRefused(
             f"{where} refused the virtual host: it does not exist or the user may not use it."
         )
@@ -51,9 +57,36 @@ def _translate(error: BaseException | None, settings: Settings) -> DomainEventBr
         error, pika.exceptions.ConnectionClosedByClient | pika.exceptions.ChannelClosedByClient
     ):
         return TransportClosed("It was closed from here.")
-    if isinstance(error, pika.exceptions.AuthenticationError):
-        return AccessRefused(f"{where} offers no way to log in that is known here: {error}")
-    return BrokerUnavailable(f"No connection to {where}: {describe(error)}")
+    if isinstance(error, pika.exceptions.NoFreeChannels):
+        return LimitReached(
+            f"{where} allows no more channels on one connection (channel_max), and each handler "
+            "takes one. Run fewer handlers in one process, or raise the limit and start anew."
+        )
+    return tls_failure(error, settings) or BrokerUnavailable(
+        f"No connection to {where}: {describe(error)}"
+    )
+
+
+def _is_about_login(error: BaseException | None) -> bool:
+    if isinstance(error, pika.exceptions.ProbableAuthenticationError):
+        return _names(error, ACCESS_REFUSED)
+    return isinstance(error, pika.exceptions.AuthenticationError)
+
+
+def _translate_login(error: BaseException | None, settings: Settings) -> AccessRefused:
+    where = settings.safe_url
+    is_offered = not isinstance(error, pika.exceptions.AuthenticationError)
+    if logs_in_by_certificate(settings):
+        return AccessRefused(
+            f"{where} has no user that the client certificate names. Make one there (rabbitmqctl "
+            "add_user), or name a user in URL."
+            if is_offered
+            else f"{where} takes no client certificate in place of a user. Enable its plugin "
+            "rabbitmq_auth_mechanism_ssl and the mechanism EXTERNAL, or name a user in URL."
+        )
+    if is_offered:
+        return AccessRefused(f"{where} refused the user name or password.")
+    return AccessRefused(f"{where} offers no way to log in that is known here: {error}")
 
 
 def _translate_channel_closure(
@@ -61,7 +94,10 @@ def _translate_channel_closure(
 ) -> DomainEventBrokerError:
     where = settings.safe_url
     if error.reply_code == ACCESS_REFUSED:
-        return AccessRefused(f"{where} refused a permission: {error.reply_text}")
+        return AccessRefused(
+            f"{where} refused a permission: {error.reply_text}. Have it given to the user "
+            "(rabbitmqctl set_permissions)."
+        )
     if error.reply_code == RESOURCE_LOCKED:
         return TopologyMismatch(
             f"{error.reply_text}. It is held by another connection exclusively; "
@@ -77,7 +113,39 @@ def _translate_channel_closure(
         )
     if error.reply_code == PRECONDITION_FAILED and "message size" in error.reply_text:
         return EventTooLarge(f"{where} takes no message of that size: {error.reply_text}")
+    if error.reply_code == PRECONDITION_FAILED and "queue limit" in error.reply_text:
+        return LimitReached(
+            f"{where} allows no more queues: {error.reply_text}. Raise the limit, or delete queues "
+            "that nobody needs; it is tried again."
+        )
+    if is_consumer_timeout(error):
+        return BrokerUnavailable(
+            f"{where} takes back what was not acknowledged within its consumer_timeout: "
+            f"{error.reply_text}. It comes again. Raise that timeout, or have handlers end sooner, "
+            "or lower PREFETCH."
+        )
     return BrokerUnavailable(f"{where} closed the channel: {error.reply_code} {error.reply_text}")
+
+
+def is_consumer_timeout(error: BaseException | None) -> bool:
+    """Whether the channel was closed since a delivery was not settled in time."""
+    return (
+        isinstance(error, pika.exceptions.ChannelClosedByBroker)
+        and error.reply_code == PRECONDITION_FAILED
+        and "delivery acknowledgement" in error.reply_text
+    )
+
+
+def is_missing_queue(error: BaseException | None, queue: str) -> bool:
+    """Whether the channel was closed since there is no such queue.
+
+    One whose node or leader is away is answered with the same code, and other words.
+    """
+    return (
+        isinstance(error, pika.exceptions.ChannelClosedByBroker)
+        and error.reply_code == NOT_FOUND
+        and f"no queue '{queue}'" in error.reply_text
+    )
 
 
 def is_missing_exchange(error: BaseException | None, exchange: str) -> bool:
@@ -114,7 +182,9 @@ def _innermost(error: BaseException | None) -> BaseException | None:
         inner: object = getattr(error, "exception", None)
         attempts = getattr(error, "exceptions", None)
         if attempts:
-            inner = attempts[-1]
+            # One for each address of the host; the last may be one that nobody listens at.
+            refusals = [each for each in map(_innermost, attempts) if is_about_tls(each)]
+            inner = refusals[0] if refusals else attempts[-1]
         elif inner is None and error.args and isinstance(error.args[0], BaseException):
             inner = error.args[0]
         if not isinstance(inner, BaseException):

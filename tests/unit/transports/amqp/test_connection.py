@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from domain_event_broker.errors import DomainEventBrokerError
+from domain_event_broker.errors import BrokerUnavailable, DomainEventBrokerError
 from domain_event_broker.settings import Settings
 from domain_event_broker.transports.amqp.connection import ConnectionThread
 from tests.support.waiting import wait_until
@@ -58,3 +58,19 @@ def test_work_that_fails_ends_neither_the_thread_nor_what_follows() -> None:
     thread.post(lambda: done.append("later"))
     wait_until(lambda: done == ["later"])
     thread.close(10)
+
+
+def test_what_breaks_as_soon_as_it_works_waits_ever_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as where the broker ends the connection over its second channel."""
+    thread = ConnectionThread(Settings(), "test", Owner())
+    monkeypatch.setattr("domain_event_broker.transports.amqp.pacing.STEADY_SECONDS", 60.0)
+    for count in (1, 2, 3):
+        thread.settled()
+        thread._forget_connection(BrokerUnavailable("It is gone."))
+        assert thread._losses == count
+    monkeypatch.setattr("domain_event_broker.transports.amqp.pacing.STEADY_SECONDS", 0.0)
+    thread.settled()
+    thread._forget_connection(BrokerUnavailable("It is gone."))
+    assert thread._losses == 1

@@ -65,3 +65,17 @@ def test_a_url_that_pika_cannot_read_is_refused_without_quoting_it(url: str) -> 
     for frame, _ in traceback.walk_tb(caught.value.__traceback__):
         if "domain_event_broker" in frame.f_code.co_filename:
             assert SECRET not in repr(frame.f_locals)
+
+
+def test_opening_is_bounded_unless_the_url_says_how_long_it_may_take() -> None:
+    named = Settings(url="amqp://host/?stack_timeout=60&socket_timeout=50")
+    silent = Settings(url="amqp://host/")
+
+    def limits(settings: Settings, open_seconds: float | None) -> tuple[float, float]:
+        parameters = connection_parameters(settings, "publisher", open_seconds)
+        return parameters.socket_timeout, parameters.stack_timeout
+
+    by_default = limits(silent, None)
+    assert limits(silent, 2.5) == (2.5, 2.5)
+    assert limits(silent, 1000.0) == by_default
+    assert limits(named, 2.5) == limits(named, None) == (50, 60)
