@@ -136,7 +136,10 @@ def judge(message: Message, result: PublishResult, settings: Settings) -> Publis
     """A transport's result with the error that it means under `settings`, if it means one."""
     if result.outcome is Outcome.UNROUTABLE:
         return PublishResult(Outcome.UNROUTABLE, _unroutable(message, settings))
-    if result.outcome is Outcome.CONFIRMED or result.error is not None:
+    if result.outcome is Outcome.CONFIRMED:
+        _logged_keys.discard(message.routing_key)  # should its queues be gone later, say so
+        return result
+    if result.error is not None:
         return result
     return PublishResult(
         result.outcome,
@@ -160,7 +163,7 @@ def _unroutable(message: Message, settings: Settings) -> UnroutableEvent | None:
         if len(_logged_keys) < _MAX_LOGGED_KEYS:
             _logged_keys.add(message.routing_key)
         log.warning(
-            "No queue is bound for %r: event %s reaches nobody. (Said once per routing key.)",
+            "No queue is bound for %r: event %s reaches nobody. (Said once, until one is.)",
             message.routing_key,
             message.message_id,
         )

@@ -40,10 +40,14 @@ _COALESCE_SECONDS = 0.005
 _SETTLE_ROWS = 500
 _SETTLE_SECONDS = 0.1
 _SETTLE_AGAIN_SECONDS = 1.0
+# While somebody waits until all is sent.
+_FLUSH_POLL_SECONDS = 0.002
 # What a process that died has left behind is looked for soon after the first event, and then
 # every minute.
 _FIRST_SWEEP_SECONDS = 1.0
 _SWEEP_SECONDS = 60.0
+# While events wait for another attempt.
+_POSTPONED_SECONDS = 1.0
 # What is left to the sweeps is due once its leases have ended, and its rows were written a moment
 # after these were reckoned.
 _LEASE_MARGIN_SECONDS = 1.0
@@ -70,7 +74,10 @@ class BackgroundPublisher:
 
     def _reset(self) -> None:
         self._waiting: deque[Committed] = deque()
-        self._changed = threading.Condition()
+        # Those who hand over take the lock itself: what a signal handler raises, such as a soft
+        # time limit, may end the methods of a `Condition` with the lock held, which nobody frees.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._thread: threading.Thread | None = None
         self._is_working = False
         self._is_closing = False
@@ -80,7 +87,7 @@ class BackgroundPublisher:
 
     def hand_over(self, events: Sequence[Committed]) -> None:
         """Have committed events sent soon. Returns at once, and raises nothing."""
-        with self._changed:
+        with self._lock:
             room = _MAX_WAITING - len(self._waiting)
             if room < len(events):
                 log.debug("%d events are left to the relay.", len(events) - max(room, 0))
@@ -93,8 +100,13 @@ class BackgroundPublisher:
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all that was handed over is sent, or left to the relay; tell whether it is."""
-        with self._changed:
-            return self._changed.wait_for(self._is_done, timeout_seconds)
+        deadline = time.monotonic() + timeout_seconds
+        while not self._is_done():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            time.sleep(min(remaining, _FLUSH_POLL_SECONDS))
+        return True
 
     def close(self, timeout_seconds: float | None = None) -> None:
         """Send what was handed over, as far as there is time; then end the thread.
@@ -106,29 +118,41 @@ class BackgroundPublisher:
         if timeout_seconds is None:
             timeout_seconds = self._exit_seconds
         self.flush(timeout_seconds)
-        with self._changed:
-            self._is_closing = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout_seconds)
-        with self._changed:
+        try:
+            with self._lock:
+                self._is_closing = True
+                self._changed.notify()
+                thread = self._thread
+            if thread is not None:
+                thread.join(timeout_seconds)
+        finally:
             self._is_closing = False  # for whoever publishes still later
 
     def _is_done(self) -> bool:
-        return self._thread is None or not (self._waiting or self._is_working)
+        with self._lock:
+            return self._thread is None or not (self._waiting or self._is_working)
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="domain-event-broker outbox", daemon=True)
         try:
             thread.start()
+            # Not before: what a signal handler raises may have ended this before the thread began.
             self._thread = thread
         except RuntimeError:  # no threads any more, at the interpreter's end: the relay sends them
             self._waiting.clear()
 
     # In the thread
 
+    def _is_the_one(self) -> bool:
+        """Whether this thread is the publisher's: one whose start was interrupted has a rival."""
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.current_thread()
+            return self._thread is threading.current_thread()
+
     def _run(self) -> None:
+        if not self._is_the_one():
+            return
         shift = _Shift()
         try:
             while (events := self._next(shift)) is not None:
@@ -143,7 +167,6 @@ class BackgroundPublisher:
                 self._thread = None
                 self._is_working = False
                 self._waiting.clear()
-                self._changed.notify_all()
 
     def _next(self, shift: _Shift) -> list[Committed] | None:
         """What is there to send, once there is or the shift has something else to do.
@@ -152,7 +175,6 @@ class BackgroundPublisher:
         """
         with self._changed:
             self._is_working = shift.has_unsettled
-            self._changed.notify_all()
             self._changed.wait_for(
                 lambda: self._waiting or self._is_closing, shift.seconds_until_due()
             )
@@ -292,7 +314,10 @@ class _Shift:
         self._sweep_at = time.monotonic()
         if not relayed.sent:
             is_any_left = self._sweep_at < self._left_until
-            self._sweep_at = self._left_until if is_any_left else self._sweep_at + _SWEEP_SECONDS
+            next_sweep = self._left_until if is_any_left else self._sweep_at + _SWEEP_SECONDS
+            if self._relay.has_postponed(_SWEEP_SECONDS):
+                next_sweep = min(next_sweep, self._sweep_at + _POSTPONED_SECONDS)
+            self._sweep_at = next_sweep
 
     def _fail(self, error: Exception) -> None:
         """The broker, or the database, is away: leave everything to the sweeps until one works."""

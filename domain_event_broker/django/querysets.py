@@ -15,7 +15,7 @@ from django.db.models import F, Q
 
 from ..messages import Message
 from .dialects import FromNow, IdIn, chosen_by, from_now, now_of, seconds_until, skip_locked
-from .stored import to_columns, to_message
+from .stored import to_columns, to_message_at_least
 
 
 class OutboxRow(NamedTuple):
@@ -107,7 +107,7 @@ class OutboxQuerySet(StoredMessageQuerySet):
             lease_seconds,
         )
         return [
-            OutboxRow(row_id, to_message(*columns), attempts, handler)
+            OutboxRow(row_id, to_message_at_least(*columns), attempts, handler)
             for row_id, attempts, handler, *columns in rows
         ]
 
@@ -116,6 +116,10 @@ class OutboxQuerySet(StoredMessageQuerySet):
         return self.update(
             due_at=FromNow(delay_seconds), lease_token="", attempts=F("attempts") + 1, error=error
         )
+
+    def postponed(self, seconds: float) -> Self:
+        """Rows that nobody holds and that are due in so long, or now."""
+        return self.filter(due_at__lte=FromNow(seconds), lease_token="")
 
     def park(self, error: str) -> int:
         """Send no more, until somebody says `unpark`."""
@@ -194,7 +198,8 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
             also="crashes = crashes + CASE WHEN lease_token = '' THEN 0 ELSE 1 END, ",
         )
         return [
-            QueuedRow(row_id, to_message(*columns), crashes) for row_id, crashes, *columns in rows
+            QueuedRow(row_id, to_message_at_least(*columns), crashes)
+            for row_id, crashes, *columns in rows
         ]
 
     def move(self, queue_id: int, message: Message, delay_seconds: float = 0.0) -> int:

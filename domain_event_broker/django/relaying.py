@@ -131,6 +131,10 @@ class Relay:
             self._stop.wait(_DRAIN_POLL_SECONDS)
         return total
 
+    def has_postponed(self, seconds: float) -> bool:
+        """Whether rows wait for another attempt that are due in so long, or now."""
+        return any(outbox(alias).postponed(seconds).exists() for alias in self._there())
+
     def close(self) -> None:
         """End what runs beside the sweeps."""
         self._sender.close()
@@ -194,7 +198,9 @@ class Relay:
     def _tell_change(self, relayed: Relayed) -> None:
         if relayed.outage is not None:
             if not self._was_out:
-                log.warning("Events wait in the outbox: %s", relayed.outage)
+                is_wrong = isinstance(relayed.outage, ConfigurationError)
+                level = logging.ERROR if is_wrong else logging.WARNING
+                log.log(level, "Events wait in the outbox: %s", relayed.outage)
             self._was_out = True
         elif self._was_out and relayed.sent:  # a sweep that found nothing due tells nothing
             log.warning("Events leave the outbox again.")

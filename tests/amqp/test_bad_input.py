@@ -64,6 +64,7 @@ BODIES: dict[bytes, str] = {
 }
 
 
+@pytest.mark.fault(row=17)
 def test_each_is_a_dead_letter_with_its_reason_and_its_neighbours_are_handled(
     broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode, caplog: pytest.LogCaptureFixture
 ) -> None:

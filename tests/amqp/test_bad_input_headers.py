@@ -115,6 +115,7 @@ def subscriber(broker_url: str, handler: Recorder) -> Subscriber:
     return subscriber
 
 
+@pytest.mark.fault(row=17)
 def test_odd_headers_are_no_obstacle(
     broker_url: str, subscriber: Subscriber, handler: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,6 +45,7 @@ def send_large(url: str, headers: dict[Any, Any]) -> None:
     send_raw(url, "test.good")
 
 
+@pytest.mark.fault(row=18)
 def test_a_header_of_100_kb_travels_through_retry_and_dead_letter(
     broker_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_header_of_100_kb_travels_through_retry_and_dead_letter(
 
 
 @pytest.mark.parametrize("count", [1, 1_000])
+@pytest.mark.fault(row=18)
 def test_what_fills_a_frame_leaves_room_for_our_own_headers(
     broker_url: str, count: int, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -148,6 +150,7 @@ def test_a_clients_expiration_does_not_cut_a_retry_short(broker_url: str) -> Non
     assert dead_letter.raw.properties.expiration is None
 
 
+@pytest.mark.fault(row=18)
 def test_a_broken_connection_is_not_what_large_headers_cost(broker_url: str) -> None:
     """Ten in a row, handled in order, with one event between each two."""
     handler = Recorder()

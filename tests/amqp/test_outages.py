@@ -145,7 +145,7 @@ def test_a_deleted_queue_is_reported_and_declared_anew(
     node, vhost = broker.node, broker.vhost
     wait_until(broker.is_consumed, RECOVERY_SECONDS)
     node.management.delete("queues", vhost, "outages")
-    wait_until(lambda: "cancelled the consumer" in caplog.text, RECOVERY_SECONDS)
+    wait_until(lambda: "the queue was deleted" in caplog.text, RECOVERY_SECONDS)
     wait_until(lambda: node.queue(vhost, "outages") is not None, RECOVERY_SECONDS)
     wait_until(lambda: len(node.bindings(vhost, "outages")) == 3, RECOVERY_SECONDS)
     events = broker.publish("outage.plain", 5)

@@ -71,6 +71,7 @@ def publish_many(settings: BrokerSetting) -> None:
 
 
 @pytest.mark.parametrize("publish", [publish_one, publish_many])
+@pytest.mark.fault(row=11)
 def test_later_publishes_are_told_their_own_outcomes(
     restartable_rabbitmq: RabbitmqNode, publish: Callable[[BrokerSetting], None]
 ) -> None:

@@ -16,7 +16,7 @@ from domain_event_broker import (
 )
 from domain_event_broker.encoding import encode_body
 from domain_event_broker.errors import EventTooLarge, InvalidEvent, UnroutableEvent
-from tests.support.raw_amqp import bind_queue, ready_count, take_all, take_one
+from tests.support.raw_amqp import bind_queue, raw_channel, ready_count, take_all, take_one
 
 LIMIT = 1024 * 1024
 
@@ -74,6 +74,21 @@ def test_unroutable_events_are_logged_once_per_routing_key(
         publish_domain_event(key, {}, connection_settings=url)
     said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert [sum(key in line for line in said) for key in keys] == [1, 1]
+
+
+def test_a_key_that_reaches_nobody_again_is_logged_again(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Somebody has unbound its queue."""
+    key = f"passing.{secrets.token_hex(4)}"
+    for _ in range(2):
+        publish_domain_event(key, {}, connection_settings=url)
+        bind_queue(url, "seen", key)
+        publish_domain_event(key, {}, connection_settings=url)
+        with raw_channel(url) as channel:
+            channel.queue_unbind("seen", "domain-events", key)
+    said = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert sum(key in line for line in said) == 2
 
 
 def test_unroutable_events_may_be_errors(url: str) -> None:

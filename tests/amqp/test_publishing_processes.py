@@ -112,6 +112,7 @@ def test_the_first_publish_of_a_process_may_come_too_late(url: str) -> None:
     assert stored(url) == published(0, int(answer == "published\n"))
 
 
+@pytest.mark.fault(row=11)
 def test_a_forked_child_leaves_the_connection_of_its_parent_alone(
     url: str, rabbitmq: RabbitmqNode, broker_vhost: str
 ) -> None:
@@ -128,6 +129,7 @@ def test_a_forked_child_leaves_the_connection_of_its_parent_alone(
     assert has_said_goodbye(rabbitmq, broker_vhost)
 
 
+@pytest.mark.fault(row=11)
 def test_children_of_multiprocessing_publish_beside_their_parent(url: str) -> None:
     run(scenarios.fork_by_multiprocessing, url)
     expected = published(0, 1) + published(0, 9) + published(0, 1)
@@ -136,6 +138,7 @@ def test_children_of_multiprocessing_publish_beside_their_parent(url: str) -> No
     assert stored(url) == expected
 
 
+@pytest.mark.fault(row=11)
 def test_forking_while_threads_publish_disturbs_neither(url: str) -> None:
     run(scenarios.fork_beside_threads, url)
     events = stored(url)
@@ -144,6 +147,7 @@ def test_forking_while_threads_publish_disturbs_neither(url: str) -> None:
     assert set(events) == {(0, 0)} | {(child, n) for child in range(1, 11) for n in range(10)}
 
 
+@pytest.mark.fault(row=11)
 def test_the_death_of_the_parent_is_noticed_though_a_child_lives(
     url: str, rabbitmq: RabbitmqNode, broker_vhost: str
 ) -> None:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
-from collections.abc import Iterator
-from dataclasses import dataclass
-from urllib.parse import quote
 
 import pytest
 
@@ -23,6 +19,7 @@ from domain_event_broker.errors import (
     TopologyMismatch,
     TransportError,
 )
+from tests.amqp.accounts import Account, allow, times_logged
 from tests.amqp.support import PATIENCE_SECONDS
 from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rabbitmq import RabbitmqNode
@@ -30,43 +27,10 @@ from tests.support.raw_amqp import raw_channel
 from tests.support.waiting import wait_until
 
 
-@dataclass(frozen=True)
-class Account:
-    """A user of the broker who exists nowhere else, so that the broker's log tells of each try."""
-
-    name: str
-    password: str
-
-    def url(self, node: RabbitmqNode, vhost: str, password: str | None = None) -> str:
-        secret = self.password if password is None else password
-        return f"amqp://{self.name}:{secret}@{LOOPBACK}:{node.port}/{quote(vhost, safe='')}"
-
-
-@pytest.fixture
-def account(rabbitmq: RabbitmqNode) -> Iterator[Account]:
-    account = Account(f"user-{secrets.token_hex(4)}", secrets.token_hex(8))
-    body = {"password": account.password, "tags": ""}
-    rabbitmq.management.put("users", account.name, body=body)
-    yield account
-    rabbitmq.management.delete("users", account.name)
-
-
-def allow(node: RabbitmqNode, account: Account, vhost: str, **permissions: str) -> None:
-    everything = {"configure": ".*", "write": ".*", "read": ".*"}
-    body = {**everything, **permissions}
-    node.management.put("permissions", vhost, account.name, body=body)
-
-
 def publish(url: str) -> None:
     """A refusal that were tried again until the deadline would end as another error."""
     settings = {"URL": url, "PUBLISH_TIMEOUT": PATIENCE_SECONDS}
     publish_domain_event("user.left", {}, connection_settings=settings)
-
-
-def times_logged(node: RabbitmqNode, *words: str) -> int:
-    """How many lines of the broker's log hold all these words."""
-    lines = node.log_path.read_text(errors="replace").splitlines()
-    return sum(all(word in line for word in words) for line in lines)
 
 
 def test_a_wrong_password_is_refused_once(

@@ -67,6 +67,16 @@ class TestBroker:
         wait_until(lambda: there() == [], LIMIT_SECONDS)
         assert set(scripted.published) == set("abcd")
 
+    def test_what_is_in_doubt_is_sent_again_before_long(self, scripted: ScriptedTransport) -> None:
+        """Such as under a memory alarm: its next attempt is later than the next sweep."""
+        scripted.answer = lambda message: PublishResult(Outcome.UNKNOWN)
+        publish("a")
+        wait_until(lambda: scripted.batches)
+        come_back(scripted)
+        wait_until(lambda: not there(), LIMIT_SECONDS)
+
+        assert set(scripted.published) == {"a"}
+
     def test_then_it_sends_at_once_again(self, scripted: ScriptedTransport) -> None:
         publish("a")
         wait_until(lambda: len(scripted.batches) > 1)

@@ -105,6 +105,7 @@ def test_what_a_short_process_published_is_sent_before_it_ends(orders: Project) 
     assert handled(orders) == ["a", "b"]
 
 
+@pytest.mark.fault(row=11)
 def test_forked_children_publish_with_a_thread_and_a_token_of_their_own(orders: Project) -> None:
     orders.write("orders/management/commands/publish.py", FORK)
     finished = orders.run("publish")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import random
 import threading
 import time
 from collections import deque
@@ -15,7 +16,12 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ...errors import BrokerUnavailable, DomainEventBrokerError, TransportClosed
+from ...errors import (
+    BrokerUnavailable,
+    ConfigurationError,
+    DomainEventBrokerError,
+    TransportClosed,
+)
 from ...handling import event_id
 from ...messages import Message
 from ...retrying import backoff_seconds
@@ -32,7 +38,7 @@ from .batches import Outgoing
 from .connection import ConnectionThread
 from .pika_connection import Connection
 from .publisher import Publisher
-from .subscription import SubscriptionChannel
+from .subscription import MISSING_EXCHANGE_SECONDS, SubscriptionChannel
 from .targets import dead_letter_target, retry_target, return_target
 
 log = logging.getLogger(__name__)
@@ -45,6 +51,11 @@ _GIVE_BACK_SECONDS = 1.0
 # A move that the broker does not take is tried again, ever slower.
 _MOVE_BASE_SECONDS = 0.2
 _MOVE_MAX_SECONDS = 30.0
+# How often it is looked whether the exchange is there, which costs the broker next to nothing.
+_LOOK_SECONDS = 1.0
+# How often, more or less, queues are bound again. That nobody can look for, and to bind what is
+# bound costs RabbitMQ 4.3 a write.
+_BIND_SECONDS = 30.0
 
 #: Where a moved message goes, at attempt number 0, 1, ...
 Target = Callable[[int], Outgoing]
@@ -82,6 +93,10 @@ class AmqpConsumer(Consumer):
         self._is_quiet = False
         # Timers of moves that are tried again later.
         self._held: dict[int, Any] = {}
+        # Why nothing can be consumed.
+        self._refusal: ConfigurationError | None = None
+        self._is_exchange_missing = False
+        self._bind_at = 0.0
         for channel in self._channels.values():
             channel.forget()
         self._unstarted: deque[SubscriptionChannel] = deque()
@@ -93,15 +108,13 @@ class AmqpConsumer(Consumer):
     def subscribe(self, subscription: Subscription) -> None:
         if self._is_closed:
             raise TransportClosed("This consumer is closed.")
-        channel = SubscriptionChannel(
-            subscription, self._settings, self._thread, self._received.put, self._give_back
-        )
+        channel = SubscriptionChannel(subscription, self._settings, self._thread, self)
         self._thread.post(partial(self._add, channel))
         try:
             channel.declared.result(_SUBSCRIBE_SECONDS)
         except FutureTimeout:
             raise BrokerUnavailable(
-                f"No answer from {self._settings.safe_url} in {_SUBSCRIBE_SECONDS:g} s."
+                f"No answer from {self._thread.node.safe_url} in {_SUBSCRIBE_SECONDS:g} s."
             ) from None
         finally:
             if not channel.is_established:
@@ -122,6 +135,8 @@ class AmqpConsumer(Consumer):
                 return None
             if delivery is None:
                 self._received.put(None)  # for the next thread that waits
+                if self._refusal is not None:
+                    raise self._refusal
                 return None
             if _channel(delivery).is_current(delivery):
                 self._taken.add(delivery.token)
@@ -190,8 +205,11 @@ class AmqpConsumer(Consumer):
 
     def on_open(self, connection: Connection) -> None:
         self._connection = connection
+        self._is_exchange_missing = False
+        self._bind_at = _next_binding()
         for channel in self._channels.values():
             channel.open(connection)
+        self._look_later(connection)
 
     def on_lost(self, error: DomainEventBrokerError) -> None:
         self._connection = None
@@ -214,10 +232,68 @@ class AmqpConsumer(Consumer):
     def on_posted(self) -> None:
         for channel in self._channels.values():
             channel.flush()
+            channel.on_idle()
         self._release_in_time()
         untold, self._untold = self._untold, 0
         if untold:
             self._done(untold)
+
+    # Of the channels
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        self._received.put(delivery)
+
+    def on_unwanted(self, delivery: Delivery) -> None:
+        """Release what no caller of `receive` has taken, in time."""
+        with self._lock:
+            self._unsettled += 1
+        self._unwanted.append(delivery)
+
+    def on_refused(self, error: ConfigurationError) -> None:
+        self._refusal = error
+        self._received.put(None)
+
+    def is_handling(self) -> bool:
+        return bool(self._taken)
+
+    def on_missing_exchange(self) -> None:
+        if self._is_exchange_missing:
+            return
+        self._is_exchange_missing = True
+        log.error(
+            "The exchange %r was deleted, and events that were published since have reached "
+            "nobody. It is declared anew, and the queues of %s are bound to it again.",
+            self._settings.exchange,
+            ", ".join(sorted(self._channels)),
+        )
+        self._thread.loop.call_later(
+            MISSING_EXCHANGE_SECONDS, partial(self._restore_exchange, self._connection)
+        )
+
+    def _restore_exchange(self, connection: Connection | None) -> None:
+        if connection is self._connection:
+            self._is_exchange_missing = False
+            self._bind()
+
+    def _look_later(self, connection: Connection) -> None:
+        self._thread.loop.call_later(_LOOK_SECONDS, partial(self._look, connection))
+
+    def _look(self, connection: Connection) -> None:
+        """See now and then that what others may take away is there."""
+        if connection is not self._connection or self._is_closed:
+            return
+        if not self._is_exchange_missing:
+            any(channel.look_for_exchange() for channel in self._channels.values())
+            if time.monotonic() >= self._bind_at:
+                self._bind()
+        self._look_later(connection)
+
+    def _bind(self) -> None:
+        self._bind_at = _next_binding()
+        for channel in self._channels.values():
+            channel.bind()
+
+    # Subscribing and stopping
 
     def _add(self, channel: SubscriptionChannel) -> None:
         name = channel.subscription.name
@@ -278,15 +354,9 @@ class AmqpConsumer(Consumer):
             except Empty:
                 break
             if delivery is not None:
-                self._give_back(delivery)
+                self.on_unwanted(delivery)
         self._received.put(None)
         self._thread.loop.call_later(_GIVE_BACK_SECONDS, self._release_unwanted)
-
-    def _give_back(self, delivery: Delivery) -> None:
-        """Release what no caller of `receive` has taken, in time."""
-        with self._lock:
-            self._unsettled += 1
-        self._unwanted.append(delivery)
 
     def _release_in_time(self) -> None:
         if self._unwanted and self._is_quiet and not self._taken:
@@ -338,6 +408,7 @@ class AmqpConsumer(Consumer):
         if not _channel(delivery).is_current(delivery):
             self._taken.discard(delivery.token)
             self._done()
+            _channel(delivery).on_idle()
             return
 
         def on_done(results: list[PublishResult]) -> None:
@@ -364,12 +435,13 @@ class AmqpConsumer(Consumer):
         if result.outcome is Outcome.CONFIRMED:
             self._ack(delivery)
             return
-        if result.outcome is not Outcome.REFUSED:
+        is_forbidden = isinstance(result.error, ConfigurationError)
+        if result.outcome is not Outcome.REFUSED and not is_forbidden:
             # Somebody may have deleted the queue, or the exchange, that it should go to.
             channel.declare(delays=True)
         delay_seconds = backoff_seconds(attempt, _MOVE_BASE_SECONDS, _MOVE_MAX_SECONDS)
         log.log(
-            logging.WARNING if attempt else logging.INFO,
+            _level_of_move(attempt, is_forbidden=is_forbidden),
             "%s: event %s is held and moved again in %.1f s: %s",
             delivery.subscription.name,
             event_id(delivery.message),
@@ -390,6 +462,16 @@ class AmqpConsumer(Consumer):
             self._unsettled -= count
             if not self._unsettled:
                 self._settled.notify_all()
+
+
+def _level_of_move(attempt: int, *, is_forbidden: bool) -> int:
+    if is_forbidden:
+        return logging.INFO if attempt else logging.ERROR
+    return logging.WARNING if attempt else logging.INFO
+
+
+def _next_binding() -> float:
+    return time.monotonic() + _BIND_SECONDS * random.uniform(0.5, 1.5)
 
 
 def _channel(delivery: Delivery) -> SubscriptionChannel:

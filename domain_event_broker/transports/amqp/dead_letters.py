@@ -232,11 +232,11 @@ class AmqpDeadLetters(DeadLetters):
             self._fail(
                 UnknownQueue(
                     f"The handler {self._handler_name!r} has no dead-letter queue on "
-                    f"{self._settings.safe_url}; its subscriber declares it when it starts."
+                    f"{self._thread.node.safe_url}; its subscriber declares it when it starts."
                 )
             )
         else:
-            self._fail(translate(reason, self._settings))
+            self._fail(translate(reason, self._thread.node))
 
     def on_lost(self, error: DomainEventBrokerError) -> None:
         self._channel = None

@@ -20,14 +20,16 @@ from ...errors import (
     EventError,
     PublishRefused,
     PublishUnconfirmed,
+    TransportClosed,
 )
+from ...retrying import backoff_seconds
 from ...settings import Settings
 from ..base import Outcome, PublishResult
 from .batches import Batch, Outgoing, Pending
 from .connection import ConnectionThread
-from .errors import translate
+from .declaring import ExchangeDeclaration
+from .errors import is_missing_exchange, translate
 from .pika_connection import Connection
-from .topology import declare_exchange
 from .wire import fit_frame
 
 log = logging.getLogger(__name__)
@@ -39,13 +41,24 @@ _WINDOW = 1_000
 _PRUNE_FROM = 10 * _WINDOW
 # Times PUBLISH_TIMEOUT: a slow broker that goes on answering is not a dead one.
 _PATIENCE = 10
+# Where the exchange was deleted under us, its subscribers get so long to notice, declare it and
+# bind their queues, before we declare it and what we publish reaches nobody.
+_MISSING_EXCHANGE_SECONDS = 3.0
+# A channel may take PUBLISH_TIMEOUT to open, and twice as long after each that took too long, for
+# brokers that are slow and not dead.
+_MAX_DOUBLINGS = 10
+# After connections that came to nothing, however many callers ask for the next one. In the long run
+# less than one a second, as what is drawn may be half of it.
+_REOPEN_BASE_SECONDS = 0.05
+_REOPEN_MAX_SECONDS = 2.0
 
 
 class Publisher:
     """One connection and one channel in confirm mode. `publish` may be called from any thread.
 
     It connects when there is something to publish, and discards a connection that leaves a
-    message unanswered for ``PUBLISH_TIMEOUT``: heartbeats take longer to notice a dead peer.
+    message unanswered for ``PUBLISH_TIMEOUT``: heartbeats take longer to notice a dead peer. On one
+    that has been silent for longer than heartbeats allow it writes nothing, but connects anew.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -59,8 +72,21 @@ class Publisher:
         self._open_connection: Connection | None = None
         self._channel: Channel | None = None
         self._is_opening_channel = False
+        self._opening_since = 0.0
+        self._late_openings = 0
+        # Whether the connection was of use; how many in a row were not, when the next one may be,
+        # and how the last one ended.
+        self._has_confirmed = False
+        self._vain_openings = 0
+        self._open_at = 0.0
+        self._last_loss = ""
+        self._reopening: Any = None
         self._is_ready = False
+        self._is_renewing = False
         self._is_blocked = False
+        self._blockade = ""
+        self._declaration = ExchangeDeclaration(self._settings)
+        self._pause: Any = None
         self._next_tag = 1
         self._last_answer = 0.0
         self._prune_at = _PRUNE_FROM
@@ -95,6 +121,10 @@ class Publisher:
             # While the broker blocks publishers nothing is written, and callers give up.
             self._waiting = deque(each for each in self._waiting if not each.batch.is_given_up)
             self._prune_at = max(_PRUNE_FROM, 2 * len(self._waiting))
+        if self._is_blocked:
+            batch.obstacle = self._blockade
+        elif self._reopening is not None:
+            batch.obstacle = self._last_loss
         self._waiting.extend(Pending(batch, index) for index in range(len(batch.messages)))
 
     def on_posted(self) -> None:
@@ -111,10 +141,34 @@ class Publisher:
 
     def _ask_for_channel(self) -> None:
         if self._open_connection is None:
-            self._connection.open()
-        elif not self._is_opening_channel and self._open_connection.is_open:
+            self._open_in_time()
+        elif self._pause is None and not self._is_opening_channel and self._open_connection.is_open:
             self._is_opening_channel = True
+            self._opening_since = time.monotonic()
+            self._watch()
             self._open_connection.channel(on_open_callback=self._on_channel_open)
+
+    def _open_in_time(self) -> None:
+        """Connect, but not too soon after connections that came to nothing."""
+        pause_seconds = self._open_at - time.monotonic()
+        if pause_seconds <= 0:
+            self._connection.open()
+        elif self._reopening is None:
+            self._reopening = self._connection.loop.call_later(pause_seconds, self._reopen)
+            for pending in self._waiting:
+                pending.batch.obstacle = self._last_loss
+
+    def _reopen(self) -> None:
+        self._reopening = None
+        self._pump()
+
+    def _note_vain_opening(self, error: DomainEventBrokerError) -> None:
+        pause_seconds = backoff_seconds(
+            self._vain_openings, _REOPEN_BASE_SECONDS, _REOPEN_MAX_SECONDS
+        )
+        self._vain_openings += 1
+        self._open_at = time.monotonic() + pause_seconds
+        self._last_loss = str(error).rstrip(".")
 
     def _on_channel_open(self, channel: Channel) -> None:
         self._is_opening_channel = False
@@ -122,11 +176,13 @@ class Publisher:
         self._next_tag = 1
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_return)
-        declare_exchange(channel, self._settings)
+        self._declaration.send(channel)
         channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
 
     def _on_ready(self, frame: Any) -> None:
         self._is_ready = True
+        self._late_openings = 0
+        self._connection.settled()
         self._pump()
 
     def _pump(self) -> None:
@@ -138,6 +194,9 @@ class Publisher:
         if self._channel is None:
             self._ask_for_channel()
             return
+        if self._is_dead:
+            self._renew()
+            return
         while self._may_write and self._waiting and len(self._unconfirmed) < _WINDOW:
             self._write(self._waiting.popleft())
         self._watch()
@@ -146,6 +205,18 @@ class Publisher:
     def _may_write(self) -> bool:
         is_open = self._channel is not None and self._channel.is_open
         return self._is_ready and is_open and not self._is_blocked
+
+    @property
+    def _is_dead(self) -> bool:
+        """Whether an idle connection has died without a word, as far as can be told."""
+        connection = self._open_connection
+        is_idle = self._may_write and not self._unconfirmed
+        return connection is not None and is_idle and connection.is_silent
+
+    def _renew(self) -> None:
+        """Leave a connection on which nothing is under way for a new one; what waits is kept."""
+        self._is_ready, self._is_renewing = False, True
+        self._connection.abort("its heartbeats are missing")
 
     def _write(self, pending: Pending) -> None:
         message = pending.message
@@ -180,6 +251,7 @@ class Publisher:
 
     def _on_confirm(self, frame: Any) -> None:
         self._last_answer = time.monotonic()
+        self._has_confirmed, self._vain_openings = True, 0
         method = frame.method
         if isinstance(method, pika.spec.Basic.Ack):
             end = _end_confirmed
@@ -195,11 +267,15 @@ class Publisher:
         self._pump()
 
     def _on_blocked(self, connection: Any, frame: Any) -> None:
-        log.warning("%s blocks publishers: %s", self._settings.safe_url, frame.method.reason)
+        where = self._connection.node.safe_url
+        self._blockade = f"{where} blocks publishers ({frame.method.reason})"
+        log.warning("%s.", self._blockade)
         self._is_blocked = True
+        for pending in self._waiting:
+            pending.batch.obstacle = self._blockade
 
     def _on_unblocked(self, connection: Any, frame: Any) -> None:
-        log.warning("%s lets publishers go on.", self._settings.safe_url)
+        log.warning("%s lets publishers go on.", self._connection.node.safe_url)
         self._is_blocked = False
         for pending in self._unconfirmed.values():
             pending.written_at = time.monotonic()
@@ -209,27 +285,50 @@ class Publisher:
     # What stays unanswered
 
     def _watch(self) -> None:
-        """See to it that the oldest unconfirmed message is looked at when its time is over.
+        """See to it that what is waited for is looked at when its time is over.
 
-        A broker that blocks publishers answers when it unblocks them, which starts their time anew.
+        That is the channel, or else the oldest unconfirmed message. A broker that blocks publishers
+        answers when it unblocks them, which starts their time anew.
         """
-        if self._timer is None and self._unconfirmed and not self._is_blocked:
-            due = self._waits_since() + self._settings.publish_timeout_seconds
+        if self._timer is None and self._is_waiting and not self._is_blocked:
+            due = self._waits_since() + self._allowed_seconds
             delay_seconds = max(due - time.monotonic(), 0.01)
             self._timer = self._connection.loop.call_later(delay_seconds, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._unconfirmed and not self._is_blocked:
+        if self._is_waiting and not self._is_blocked:
             silence = time.monotonic() - self._waits_since()
-            if silence >= self._settings.publish_timeout_seconds:
-                self._connection.abort(f"no confirm for {silence:.1f} s")
+            if silence >= self._allowed_seconds:
+                self._late_openings += self._is_opening
+                what = "channel" if self._is_opening else "confirm"
+                self._connection.abort(f"no {what} for {silence:.1f} s")
                 return
             self._end_overdue()
         self._watch()
 
+    @property
+    def _is_opening(self) -> bool:
+        """Whether the broker was asked for a channel and all that is needed on it."""
+        has_asked = self._is_opening_channel or self._channel is not None
+        return has_asked and not self._is_ready and not self._is_renewing
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self._is_opening or bool(self._unconfirmed)
+
+    @property
+    def _allowed_seconds(self) -> float:
+        doublings = min(self._late_openings, _MAX_DOUBLINGS) if self._is_opening else 0
+        return float(self._settings.publish_timeout_seconds * 2**doublings)
+
     def _waits_since(self) -> float:
-        """When the oldest message was written, or the last answer came, whichever was later."""
+        """When the oldest message was written, or the last answer came, whichever was later.
+
+        Of a channel that is being opened, when it was asked for.
+        """
+        if self._is_opening:
+            return self._opening_since
         oldest = next(iter(self._unconfirmed.values()))
         return max(oldest.written_at, self._last_answer)
 
@@ -244,16 +343,54 @@ class Publisher:
             oldest.end(PublishResult(Outcome.UNKNOWN))
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
-        if channel is self._channel:
-            self._fail_all(translate(reason, self._settings))
+        if channel is not self._channel:
+            return
+        if not self._is_ready and self._declaration.learns_from(reason):
+            self._channel = None
+            self._ask_for_channel()
+            return
+        node = self._connection.node
+        error = self._declaration.explain(reason, node) or translate(reason, node)
+        if isinstance(error, ConfigurationError):
+            self._declaration.begin_anew()
+        if is_missing_exchange(reason, self._settings.exchange):
+            self._wait_for_subscribers()
+        self._fail_all(error)
+
+    def _wait_for_subscribers(self) -> None:
+        log.error(
+            "The exchange %r was deleted. It is declared anew; events reach nobody until the "
+            "subscribers have bound their queues again.",
+            self._settings.exchange,
+        )
+        self._pause = self._connection.loop.call_later(_MISSING_EXCHANGE_SECONDS, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._pump()
 
     def on_lost(self, error: DomainEventBrokerError) -> None:
         self._open_connection = None
         self._is_opening_channel = False
         self._is_blocked = False
+        if self._pause is not None:
+            self._connection.loop.remove_timeout(self._pause)
+            self._pause = None
         if self._timer is not None:
             self._connection.loop.remove_timeout(self._timer)
             self._timer = None
+        if self._reopening is not None:
+            self._connection.loop.remove_timeout(self._reopening)
+            self._reopening = None
+        if self._is_renewing and not isinstance(error, TransportClosed):
+            # Nothing was under way, and what waits has time for one more.
+            self._is_renewing = False
+            self._channel = None
+            self._connection.open()
+            return
+        if not self._has_confirmed:
+            self._note_vain_opening(error)
+        self._has_confirmed = False
         self._fail_all(error)
 
     def _fail_all(self, error: DomainEventBrokerError) -> None:
@@ -261,7 +398,7 @@ class Publisher:
         unconfirmed, waiting = self._unconfirmed, self._waiting
         self._unconfirmed, self._waiting = OrderedDict(), deque()
         self._channel = None
-        self._is_ready = False
+        self._is_ready = self._is_renewing = False
         for pending in unconfirmed.values():
             pending.end(PublishResult(Outcome.UNKNOWN, _in_doubt(error)))
         if isinstance(error, EventError):

@@ -6,22 +6,23 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 import pika
+import pika.exceptions
 from pika.channel import Channel
 
 from ...encoding import integer_header
 from ...errors import BrokerUnavailable, ConfigurationError, DomainEventBrokerError
 from ...handling import event_id
-from ...retrying import backoff_seconds
 from ...settings import Settings
 from ..base import Delivery, Subscription
 from .acknowledgements import Acknowledgements
 from .connection import ConnectionThread
-from .errors import translate
+from .declaring import Declaration
+from .errors import is_consumer_timeout, is_missing_exchange, is_missing_queue, translate
+from .pacing import Pacing
 from .pika_connection import Connection, cancel_keeping_deliveries
-from .topology import declare_subscription
 from .wire import to_message
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,28 @@ _NARROW = 1
 # How long to wait for an event that should come, but that somebody else may have taken.
 _SILENCE_SECONDS = 1.0
 _DELIVERY_COUNT = "x-delivery-count"
+#: Who notices that the exchange is gone leaves it so for a while, for others to notice as well:
+#: once it is there again, nothing says that their queues are not bound.
+MISSING_EXCHANGE_SECONDS = 1.5
+
+
+class Watcher(Protocol):
+    """Who is told of what becomes of a subscription; all in the connection's thread."""
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Something came."""
+
+    def on_unwanted(self, delivery: Delivery) -> None:
+        """Something came after `SubscriptionChannel.stop`."""
+
+    def on_refused(self, error: ConfigurationError) -> None:
+        """It cannot be consumed, and never could."""
+
+    def on_missing_exchange(self) -> None:
+        """Somebody deleted the exchange."""
+
+    def is_handling(self) -> bool:
+        """Whether anything that was delivered is being handled."""
 
 
 class SubscriptionChannel:
@@ -45,8 +68,7 @@ class SubscriptionChannel:
         subscription: Subscription,
         settings: Settings,
         thread: ConnectionThread,
-        on_delivery: Callable[[Delivery], None],
-        on_unwanted: Callable[[Delivery], None],
+        watcher: Watcher,
     ) -> None:
         self.subscription = subscription
         #: Ends when the queue was declared and bound for the first time, or could not be.
@@ -54,8 +76,8 @@ class SubscriptionChannel:
         self.channel: Channel | None = None
         self._settings = settings
         self._thread = thread
-        self._on_delivery = on_delivery
-        self._on_unwanted = on_unwanted
+        self._watcher = watcher
+        self._declaration = Declaration(settings, subscription)
         self._connection: Connection | None = None
         self._acks = Acknowledgements()
         self._generation = 0
@@ -70,7 +92,15 @@ class SubscriptionChannel:
         self._on_safe: Callable[[], None] | None = None
         self._on_stopped: Callable[[], None] | None = None
         self._counts: deque[Future[int]] = deque()
-        self._failures = 0
+        # Whether it is seen whether the queue is still there, and what came of the last time.
+        self._is_looking = False
+        self._is_known_gone = False
+        # By the broker, without a word of why.
+        self._is_cancelled = False
+        # Whether what was delivered took too long to be acknowledged.
+        self._is_timed_out = False
+        self._has_consumed = False
+        self._pacing = Pacing(settings)
         self._timer: Any = None
 
     @property
@@ -89,7 +119,10 @@ class SubscriptionChannel:
         self._consumer_tag = None
         self._is_narrow, self._is_widening = self._begins_narrow, False
         self._has_received = False
-        connection.channel(on_open_callback=self._on_open)
+        try:
+            connection.channel(on_open_callback=self._on_open)
+        except pika.exceptions.NoFreeChannels as reason:
+            self._fail(translate(reason, self._thread.node))
 
     def _on_open(self, channel: Channel) -> None:
         if self._is_abandoned:
@@ -98,7 +131,38 @@ class SubscriptionChannel:
         self.channel = channel
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(self._on_cancelled_by_broker)
-        self.declare(delays=self.subscription.retries)
+        self._is_looking = self._is_established and self._should_be_there
+        if self._is_looking:
+            channel.queue_declare(self.subscription.name, passive=True, callback=self._on_there)
+        else:
+            self._declare_all()
+
+    @property
+    def _should_be_there(self) -> bool:
+        """Whether a queue that is gone has taken events along that somebody relied on."""
+        is_kept = self.subscription.is_lasting and self.subscription.durable
+        # One that goes with its consumer should be there as long as that is.
+        return (is_kept or self._is_cancelled) and not self._is_known_gone
+
+    def _on_there(self, frame: Any) -> None:
+        self._is_looking = False
+        if self._is_cancelled:
+            self._is_cancelled = False
+            # From RabbitMQ 4.3 on, what took too long to be acknowledged ends so.
+            self._is_timed_out = True
+            log.error(
+                "%s: the broker cancelled the consumer, though there is a queue: a handler took "
+                "longer than consumer_timeout, or the queue's leader moved, or somebody deleted "
+                "the queue and declared it anew, and the events that waited in it are lost.",
+                self.subscription.name,
+            )
+        self._declare_all()
+
+    def _declare_all(self) -> None:
+        channel = self._open_channel
+        if channel is None:
+            return
+        self._declaration.send(channel, delays=self.subscription.retries)
         prefetch = _NARROW if self._is_narrow else self._settings.prefetch
         channel.basic_qos(prefetch_count=prefetch, callback=self._on_declared)
 
@@ -108,21 +172,43 @@ class SubscriptionChannel:
         return self.subscription.is_lasting
 
     def declare(self, *, delays: bool) -> None:
-        """Declare everything again; harmless where it is there."""
-        if self._is_open:
-            declare_subscription(self.channel, self._settings, self.subscription, delays=delays)
+        """Declare everything again, where that is ours to do; harmless where it is there."""
+        channel = self._open_channel
+        if channel is not None and self._is_declared and self._declaration.is_ours:
+            self._declaration.send(channel, delays=delays)
+
+    def bind(self) -> None:
+        """Bind the queue again, where that is ours to do, should somebody have unbound it."""
+        channel = self._open_channel
+        if channel is not None and self._is_declared:
+            self._declaration.bind(channel)
+
+    def look_for_exchange(self) -> bool:
+        """Have the broker tell if the exchange is gone, which costs this channel.
+
+        False where this cannot be asked now.
+        """
+        channel = self._open_channel
+        if channel is None or not self._is_declared or not self._declaration.is_ours:
+            return False
+        channel.exchange_declare(self._settings.exchange, passive=True)
+        return True
 
     def _on_declared(self, frame: Any) -> None:
         if self._is_abandoned:
             return
         self._is_declared = True
         self._is_established = True
-        self._failures = 0
+        self._is_known_gone = False
         self._thread.settled()
         if not self.declared.done():
             self.declared.set_result(None)
-        if self._wants_deliveries:
+        if not self._wants_deliveries:
+            self._works()
+        elif not self._is_timed_out:
             self._consume()
+        else:
+            self.on_idle()
 
     # Consuming
 
@@ -180,8 +266,26 @@ class SubscriptionChannel:
     def _consume(self) -> None:
         assert self.channel is not None
         self._consumer_tag = self.channel.basic_consume(
-            self.subscription.name, on_message_callback=self._on_message
+            self.subscription.name,
+            on_message_callback=self._on_message,
+            callback=lambda frame: self._works(),
         )
+
+    def on_idle(self) -> None:
+        """Consume again after a timeout, unless something is still being handled.
+
+        What came meanwhile would only wait, and run into the same timeout: each time a delivery
+        without an outcome, until it were taken for a poison.
+        """
+        if self._is_timed_out and not self._watcher.is_handling():
+            self._is_timed_out = False
+            if self._may_consume:
+                self._consume()
+
+    def _works(self) -> None:
+        self._has_consumed = self._has_consumed or self._wants_deliveries
+        if self._pacing.works():
+            log.warning("%s: goes on.", self.subscription.name)
 
     def stop(self, on_stopped: Callable[[], None]) -> None:
         """Cancel the consumer; what still comes is given back.
@@ -225,9 +329,9 @@ class SubscriptionChannel:
         if not delivery.crashes:
             self.safe()
         if self._wants_deliveries:
-            self._on_delivery(delivery)
+            self._watcher.on_delivery(delivery)
         else:
-            self._on_unwanted(delivery)
+            self._watcher.on_unwanted(delivery)
 
     # Settling
 
@@ -293,12 +397,9 @@ class SubscriptionChannel:
     # Losing
 
     def _on_cancelled_by_broker(self, frame: Any) -> None:
-        log.error(
-            "%s: the broker cancelled the consumer. If the queue was deleted, the events that "
-            "waited in it are lost; it is declared anew.",
-            self.subscription.name,
-        )
+        log.info("%s: the broker cancelled the consumer.", self.subscription.name)
         self._consumer_tag = None
+        self._is_cancelled = True
         # A new channel, and with it new tags: on 4.3 the broker has given back what was unsettled.
         channel = self._open_channel
         if channel is not None:
@@ -307,18 +408,52 @@ class SubscriptionChannel:
     def _on_closed(self, channel: Channel, reason: Exception) -> None:
         if channel is not self.channel:
             return
-        error = translate(reason, self._settings)
+        if self._is_looking and is_missing_queue(reason, self.subscription.name):
+            self._is_known_gone, self._is_cancelled = True, False
+            log.error(
+                "%s: the queue was deleted, and the events that waited in it are lost.",
+                self.subscription.name,
+            )
+            self._lost()
+            self._reopen()
+            return
+        if not (self._is_declared or self._is_looking) and self._declaration.learns_from(reason):
+            self._lost()
+            self._reopen()
+            return
+        node = self._thread.node
+        error = self._declaration.explain(reason, node) or translate(reason, node)
+        self._is_timed_out = self._is_timed_out or is_consumer_timeout(reason)
+        if self._is_cancelled:
+            error = BrokerUnavailable("The broker cancelled the consumer.")
+        is_ours = not isinstance(error, ConfigurationError) and self._is_established
+        if is_ours and is_missing_exchange(reason, self._settings.exchange):
+            self._watcher.on_missing_exchange()
+            self._fail(error, MISSING_EXCHANGE_SECONDS)
+        else:
+            self._fail(error)
+
+    def _fail(self, error: DomainEventBrokerError, delay_seconds: float | None = None) -> None:
+        """Tell who waits; try again after a while, ever longer unless it is given."""
         self._lost(error)
+        if isinstance(error, ConfigurationError):
+            self._declaration.begin_anew()
+            if self._wants_deliveries and not self._has_consumed and self._is_established:
+                self._watcher.on_refused(error)
         if self._connection is None or not self._connection.is_open or not self.is_established:
             return
-        delay_seconds = backoff_seconds(
-            self._failures,
-            self._settings.reconnect_delay_seconds,
-            self._settings.max_reconnect_delay_seconds,
+        if self._is_cancelled and self._pacing.hurries():  # meanwhile, events reach nobody
+            self._reopen()
+            return
+        if delay_seconds is None:
+            delay_seconds = self._pacing.delay_seconds()
+        log.log(
+            self._pacing.level_of(error),
+            "%s: again in %.1f s: %s",
+            self.subscription.name,
+            delay_seconds,
+            error,
         )
-        self._failures += 1
-        level = logging.ERROR if isinstance(error, ConfigurationError) else logging.WARNING
-        log.log(level, "%s: again in %.1f s: %s", self.subscription.name, delay_seconds, error)
         self._timer = self._thread.loop.call_later(delay_seconds, self._reopen)
 
     def _reopen(self) -> None:
@@ -326,18 +461,20 @@ class SubscriptionChannel:
         if self._connection is not None and self._connection.is_open:
             self.open(self._connection)
 
-    def _lost(self, error: DomainEventBrokerError) -> None:
-        """The channel is gone, with the connection or without it."""
+    def _lost(self, error: DomainEventBrokerError | None = None) -> None:
+        """The channel is gone, with the connection or without it; for good, if with an error."""
         self._generation += 1
         self.channel = None
-        self._is_declared = False
+        self._is_declared = self._is_looking = False
         self._is_widening = False
         self._consumer_tag = None
+        self._pacing.lost()
         self.safe()
         self._stopped()
         while self._counts:
-            self._counts.popleft().set_exception(error)
-        if not self.declared.done():
+            gone = error or BrokerUnavailable("The queue is being declared anew.")
+            self._counts.popleft().set_exception(gone)
+        if error is not None and not self.declared.done():
             self.declared.set_exception(error)
 
     def abandon(self) -> None:
@@ -353,6 +490,7 @@ class SubscriptionChannel:
         self._generation += 1
         self._connection = self.channel = self._consumer_tag = self._timer = None
         self._is_declared = self._is_widening = self._wants_deliveries = False
+        self._is_looking = self._is_cancelled = self._is_timed_out = False
         self._on_safe = self._on_stopped = None
         # Left alone: a thread of the parent may have held the locks inside of those there were.
         self._counts = deque()

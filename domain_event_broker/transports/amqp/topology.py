@@ -8,7 +8,7 @@ them all, and a refused one closes the channel with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pika.channel import Channel
@@ -37,14 +37,18 @@ def declare_exchange(channel: Channel, settings: Settings) -> None:
     )
 
 
-def declare_subscription(
-    channel: Channel, settings: Settings, subscription: Subscription, *, delays: bool
-) -> None:
-    """Everything that one handler needs; with `delays`, the delay queues, too."""
+def declare_shared(channel: Channel, settings: Settings, *, delays: bool) -> None:
+    """What all handlers share; with `delays`, the delay queues, too."""
     declare_exchange(channel, settings)
     _declare_returns(channel, settings)
     if delays:
         _declare_delays(channel, settings)
+
+
+def declare_queues(
+    channel: Channel, settings: Settings, subscription: Subscription, on_done: Callable[[Any], None]
+) -> None:
+    """The queues of one handler; `on_done` is called with the broker's answer for the last."""
     if settings.topology == "3.x":
         _declare_legacy(channel, settings, subscription)
     elif subscription.dead_letter:
@@ -59,7 +63,12 @@ def declare_subscription(
         exclusive=subscription.exclusive,
         auto_delete=subscription.auto_delete,
         arguments=_queue_arguments(settings, subscription),
+        callback=on_done,
     )
+
+
+def bind_subscription(channel: Channel, settings: Settings, subscription: Subscription) -> None:
+    """Bind the handler's queue to all that it gets events from."""
     _bind(channel, subscription.name, settings.exchange, subscription.binding_keys)
     _bind(
         channel,

@@ -29,7 +29,8 @@ class AmqpTransport(Transport):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        connection_parameters(settings, "check")  # a URL that cannot be read fails here
+        for node in settings.nodes:
+            connection_parameters(node, "check")  # a URL that cannot be read fails here
         self._publisher = Publisher(settings)
         self._lock = threading.Lock()
 
