@@ -126,7 +126,7 @@ def test_each_header_is_documented_and_no_other() -> None:
     named = {value for value in vars(messages).values() if isinstance(value, str)}
     ours = {value for value in named if re.fullmatch(r"deb-[a-z-]*[a-z]", value)}
     documented = set(re.findall(r"^\| `(deb-[a-z-]+)`", reference("wire"), re.MULTILINE))
-    assert documented - {"deb-tier", "deb-unreadable-headers"} == ours
+    assert documented - {"deb-tier"} == ours
 
 
 def _errors() -> set[type[DomainEventBrokerError]]:

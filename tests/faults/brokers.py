@@ -15,10 +15,20 @@ DEAD_LETTERS = [f"{handler}-dl" for handler in HANDLERS]
 
 
 class Rabbitmq:
-    """A virtual host."""
+    """A virtual host, of one node or of a cluster whose nodes are all named."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, *urls: str) -> None:
+        self._urls = urls
+
+    @property
+    def url(self) -> str:
+        """That of the first node."""
+        return self._urls[0]
+
+    @property
+    def setting(self) -> str | list[str]:
+        """What a project has as ``URL``."""
+        return self.url if len(self._urls) == 1 else list(self._urls)
 
     def waiting(self) -> int | None:
         """How many messages are ready in the handlers' queues and those of dead letters.
@@ -32,18 +42,20 @@ class Rabbitmq:
         return self._ready(DEAD_LETTERS)
 
     def _ready(self, queues: Sequence[str]) -> int | None:
-        try:
-            with raw_channel(self.url) as channel:
-                declared = [channel.queue_declare(queue, passive=True) for queue in queues]
-        except AMQPError:
-            return None
-        return sum(int(each.method.message_count) for each in declared)
+        for url in self._urls:
+            try:
+                with raw_channel(url) as channel:
+                    declared = [channel.queue_declare(queue, passive=True) for queue in queues]
+            except AMQPError:
+                continue
+            return sum(int(each.method.message_count) for each in declared)
+        return None
 
 
 class DatabaseQueues:
     """The database transport's tables."""
 
-    url = "database://"
+    url = setting = "database://"
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import made_or_failed
+from tests.support.postgresql import PostgresqlCluster
+
 from . import recovery
 from .brokers import Broker, DatabaseQueues, Rabbitmq
 from .databases import Database, Postgresql, Sqlite
@@ -43,6 +46,20 @@ def make_shop(tmp_path: Path) -> Iterator[MakeShop]:
             return shop
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def module_cluster() -> Iterator[PostgresqlCluster]:
+    """The cluster behind `cluster`; not for tests themselves."""
+    with made_or_failed(PostgresqlCluster) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def cluster(module_cluster: PostgresqlCluster) -> PostgresqlCluster:
+    """A PostgreSQL that a test may stop and kill; the module's next test gets it running."""
+    module_cluster.start()
+    return module_cluster
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ def figures_of(shop: Shop) -> str:
     """All that happened in it so far."""
     committed = shop.committed()
     attempted = events_in(shop.ledgers.attempts)
-    deliveries = [(each["handler"], each["event"]) for each in shop.ledgers.deliveries.read()]
+    deliveries = [tuple(each.values()) for each in shop.ledgers.deliveries.read()]
     verdict = shop.verdict()
     figures = {
         "committed": len(committed),
@@ -21,7 +21,7 @@ def figures_of(shop: Shop) -> str:
         "dead letters": len(shop.dead_letters()),
         "handler starts": len(shop.ledgers.starts.read()),
         "deliveries": len(deliveries),
-        # Deliveries beyond the first of an event to a handler, whether the handler ran or not.
+        # Beyond the first of an event, or of its retry, to a handler, whether that ran or not.
         "duplicates": len(deliveries) - len(set(deliveries)),
     }
     return ", ".join(f"{name} {count}" for name, count in figures.items())

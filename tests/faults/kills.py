@@ -56,7 +56,11 @@ def publish_until_killed(point: str, shop: Shop, random: Random) -> None:
 def kill_subscriber(point: str, shop: Shop, random: Random) -> None:
     """Kill a subscriber that began before its events came, or after that."""
     seed, plan = draw(random)
-    nth = random.randint(1, plan.deliveries)
+    see_killed_while_handling(shop, random, point, random.randint(1, plan.deliveries), seed)
+
+
+def see_killed_while_handling(shop: Shop, random: Random, point: str, nth: int, seed: str) -> None:
+    """Have a plan's events handled by a subscriber that dies at its n-th pass of the point."""
     if random.random() < 0.5:
         dying = shop.begin_dying(point, nth, "run_subscriber")
         shop.do("place_orders", seed)
@@ -76,3 +80,8 @@ def draw(random: Random) -> tuple[str, Plan]:
     """A plan, and the seed that it comes from."""
     seed = random.randrange(SEEDS)
     return str(seed), drawn(seed)
+
+
+def make_backlog(shop: Shop, count: int, key: str = "order.one") -> None:
+    """Have so many events committed that nobody has sent, or will before their lease ends."""
+    shop.do_killed("before the hand-over", 1, "place_backlog", str(count), "--key", key)

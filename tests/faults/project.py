@@ -37,14 +37,30 @@ ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.faults.orders.urls"
 INSTALLED_APPS = ["domain_event_broker.django", "tests.faults.orders"]
 LEDGERS = Ledgers(Path(__file__).resolve().parent.parent)
-# Deliveries, as handler and event, that kill their process.
+# Deliveries, as handler and event, that end their process, and whether by reading where nothing is.
 POISONS = []
+ARE_POISONS_SEGFAULTS = False
+# While this file is there, no handler ends.
+HELD = LEDGERS.folder / "held"
+# Whether each handler of an `order.three` places an order itself.
+IS_ORDERING_AGAIN = False
 # Dead letters that are collected, or decided on, together; by default as many as there are.
 BATCH = None
+# How often an event is retried before it has its effect, and how often it may be, by default as
+# often; how long handlers, by their names, take for the first event of their process.
+RETRIES = 0
+MAX_RETRIES = None
+# Whether all handlers fail.
+FAILS = False
+HANDLING_SECONDS = {}
+# After how long, more or less, queues are bound again; by default as in any project.
+BIND_SECONDS = None
 # Whether the project is broken, and how.
 INBOX = True
 PUBLISHED_AT_ONCE = False
 ACKED_FIRST = False
+ACKED_BEFORE_COPIED = False
+UNCONFIRMED = False
 """
 BROKER_SETTINGS = {
     "LEASE": LEASE_SECONDS,
@@ -60,6 +76,8 @@ class DeadLetterRow(NamedTuple):
     event_id: str
     reason: str
     state: str
+    attempts: int
+    settled_by: str
 
     @property
     def effect(self) -> Effect:
@@ -87,7 +105,7 @@ class Process(ServerProcess):
 
     def wait(self) -> int:
         """Wait for its end and return its exit status, negative after a signal."""
-        wait_until(lambda: not self.is_running, PATIENCE_SECONDS, self._story)
+        wait_until(lambda: not self.is_running, PATIENCE_SECONDS, self.story)
         assert self.exit_status is not None
         return self.exit_status
 
@@ -95,17 +113,18 @@ class Process(ServerProcess):
         """Wait until it has written `text`."""
 
         def is_written() -> bool:
-            assert self.is_running, self._story()
+            assert self.is_running, self.story()
             return text in self.output
 
-        wait_until(is_written, PATIENCE_SECONDS, self._story)
+        wait_until(is_written, PATIENCE_SECONDS, self.story)
 
     def stop(self) -> None:
         """Ask it to end, and see that it does well."""
         self.signal(signal.SIGTERM)
-        assert self.wait() == 0, self._story()
+        assert self.wait() == 0, self.story()
 
-    def _story(self) -> str:
+    def story(self) -> str:
+        """What somebody wants to know if it fails."""
         return "\n".join([f"process {self.pid}, exit status {self.exit_status}:", self.output])
 
 
@@ -120,6 +139,8 @@ class Shop:
         self.database = database
         self.broker = broker
         self.ledgers = Ledgers(folder)
+        #: Who is at the terminal.
+        self.user = "somebody"
         #: Told by the tests that kill them.
         self.servers_killed = 0
         self._numbers = itertools.count(1)
@@ -137,14 +158,18 @@ class Shop:
 
     def set_broker(self, **settings: object) -> None:
         """Add to the broker's settings."""
-        self.set(DOMAIN_EVENT_BROKER={"URL": self.broker.url, **BROKER_SETTINGS, **settings})
+        self.set(DOMAIN_EVENT_BROKER={"URL": self.broker.setting, **BROKER_SETTINGS, **settings})
 
     # Processes
 
     def begin(self, *arguments: str) -> Process:
         """Start a management command."""
+        return self.begin_module("django", *arguments)
+
+    def begin_module(self, module: str, *arguments: str) -> Process:
+        """Start a module as a program that knows the project's settings."""
         console = self.folder / f"{next(self._numbers)}-{arguments[0]}.console"
-        command = [*dying_with_us(), sys.executable, "-W", "error", "-m", "django", *arguments]
+        command = [*dying_with_us(), sys.executable, "-W", "error", "-m", module, *arguments]
         process = Process(command, self._environment, console, self.folder)
         self._processes.append(process)
         return process
@@ -174,6 +199,16 @@ class Shop:
         see_killed(self.begin_dying(point, nth, *arguments))
 
     @contextmanager
+    def held(self) -> Iterator[None]:
+        """No handler ends in the block."""
+        held = self.folder / "held"
+        held.touch()
+        try:
+            yield
+        finally:
+            held.unlink()
+
+    @contextmanager
     def subscriber(self) -> Iterator[Process]:
         """All handlers, from when they are ready; asked to end after the block."""
         process = self.begin("run_subscriber")
@@ -186,6 +221,7 @@ class Shop:
         return {
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "shop.settings",
+            "LOGNAME": self.user,
             "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
         }
 
@@ -215,8 +251,8 @@ class Shop:
     def dead_letters(self) -> list[DeadLetterRow]:
         """Those in the table, whatever was decided on them."""
         query = (
-            "SELECT handler, event_id, reason, state FROM domain_event_broker_deadletter "
-            "ORDER BY id"
+            "SELECT handler, event_id, reason, state, attempts, settled_by "
+            "FROM domain_event_broker_deadletter ORDER BY id"
         )
         return [DeadLetterRow(*row) for row in self.database.rows(query)]
 
@@ -265,6 +301,10 @@ class Shop:
             # What it held, and gave back at its end, is seen now.
             is_quiet = is_settled()
         return self.verdict()
+
+    def consoles(self) -> str:
+        """All that its processes wrote so far."""
+        return "".join(path.read_text() for path in self.folder.glob("*.console"))
 
     def story(self) -> str:
         """What somebody wants to know if it fails."""

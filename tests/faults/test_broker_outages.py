@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import signal
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from itertools import cycle
 from threading import Event
 
 import pytest
 
-from tests.support.ports import LOOPBACK, free_ports
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.waiting import wait_until
 
@@ -18,16 +15,13 @@ from .brokers import Rabbitmq
 from .conftest import MakeShop
 from .databases import Postgresql
 from .figures import figures_of
-from .plans import HANDLERS_OF
 from .project import PATIENCE_SECONDS, Shop
+from .site import CREATED, Site
 
 pytestmark = pytest.mark.fault(row=3)
 
-CREATED = 201
 CLIENTS = 4
 REQUESTS = 130
-#: Between two requests of a client that goes on until the broker is back.
-PAUSE_SECONDS = 0.1
 BACKLOG = 1200
 #: Longer than the broker takes from when it answers to when that is noticed.
 LONG_LEASE_SECONDS = 4.0
@@ -43,30 +37,6 @@ def shop(make_shop: MakeShop, restartable_rabbitmq: RabbitmqNode, postgresql_url
     shop.do("prepare")
     restartable_rabbitmq.sync_new_queues()
     return shop
-
-
-class Site:
-    """The shop's web server, for any number of clients at a time."""
-
-    def __init__(self, shop: Shop) -> None:
-        (port,) = free_ports(1)
-        self._url = f"http://{LOOPBACK}:{port}"
-        self._keys = cycle(HANDLERS_OF)
-        server = shop.begin("runserver", "--noreload", f"{LOOPBACK}:{port}")
-        server.wait_for("Quit the server")
-
-    def order(self) -> int:
-        """Place an order; return the status of the response."""
-        url = f"{self._url}/{next(self._keys)}"
-        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as response:
-            return int(response.status)
-
-    def order_until(self, is_over: Event) -> list[int]:
-        """Place orders until then; return the statuses."""
-        statuses = []
-        while not is_over.wait(PAUSE_SECONDS):
-            statuses.append(self.order())
-        return statuses
 
 
 def test_requests_succeed_and_their_events_are_sent_later(

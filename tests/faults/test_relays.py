@@ -13,6 +13,7 @@ from domain_event_broker.django.relaying import BATCH
 from tests.support.raw_amqp import bind_queue, take_all
 from tests.support.waiting import wait_until
 
+from .kills import make_backlog
 from .oracle import Copies
 from .project import PATIENCE_SECONDS, Shop
 from .runs import repeat
@@ -23,11 +24,6 @@ BACKLOG = 4 * BATCH
 SMALL_BACKLOG = 100
 RELAYS = 4
 EVERYTHING = "everything"
-
-
-def make_backlog(shop: Shop, count: int, key: str = "order.one") -> None:
-    """Have so many events committed that nobody has sent, or will before their lease ends."""
-    shop.do_killed("before the hand-over", 1, "place_backlog", str(count), "--key", key)
 
 
 def test_one_that_was_stopped_past_its_lease_changes_nothing(

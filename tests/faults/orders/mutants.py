@@ -8,7 +8,11 @@ from typing import Any
 from pika.channel import Channel
 
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
+from domain_event_broker.transports.amqp.batches import Pending
+from domain_event_broker.transports.amqp.consumer import AmqpConsumer
+from domain_event_broker.transports.amqp.publisher import Publisher
 from domain_event_broker.transports.amqp.subscription import SubscriptionChannel
+from domain_event_broker.transports.base import Delivery, Outcome, PublishResult
 
 FLUSH_SECONDS = 30.0
 
@@ -27,3 +31,26 @@ def ack_first() -> None:
         return delivery
 
     DatabaseConsumer.receive = receive_acked  # type: ignore[method-assign]
+
+
+def ack_before_copying() -> None:
+    """Have what is retried or dead-lettered acknowledged before its copy is published."""
+    move = AmqpConsumer._move
+
+    def move_acked(self: AmqpConsumer, delivery: Delivery, *arguments: Any) -> None:
+        channel: SubscriptionChannel = delivery.token[0]
+        channel.settle(delivery)
+        move(self, delivery, *arguments)
+
+    AmqpConsumer._move = move_acked  # type: ignore[method-assign, assignment]
+
+
+def publish_without_confirms() -> None:
+    """Have what was written taken for confirmed."""
+    write = Publisher._write
+
+    def write_confirmed(self: Publisher, pending: Pending) -> None:
+        write(self, pending)
+        pending.end(PublishResult(Outcome.CONFIRMED))
+
+    Publisher._write = write_confirmed  # type: ignore[method-assign]

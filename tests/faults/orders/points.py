@@ -15,14 +15,17 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from domain_event_broker.django import deferring
-from domain_event_broker.django.querysets import StoredMessageQuerySet
+from domain_event_broker.django.dead_letters import collecting
+from domain_event_broker.django.querysets import QueuedMessageQuerySet, StoredMessageQuerySet
 from domain_event_broker.django.sending import RowSender
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
 from domain_event_broker.django.transport.dead_letters import DatabaseDeadLetters
+from domain_event_broker.transports.amqp import targets
 from domain_event_broker.transports.amqp.batches import Pending
 from domain_event_broker.transports.amqp.consumer import AmqpConsumer
 from domain_event_broker.transports.amqp.dead_letters import AmqpDeadLetters
 from domain_event_broker.transports.amqp.publisher import Publisher
+from domain_event_broker.transports.base import Outcome
 
 from . import domain_events
 from .wrapping import before
@@ -49,6 +52,15 @@ def _has_rows(sender: RowSender, ids: Any, alias: str) -> bool:
     return bool(ids)
 
 
+def _is_move_to(target: Callable[..., Any]) -> Callable[..., bool]:
+    """Of a message that is moved: whether the copy was sent there, and the broker has it."""
+
+    def is_stored(consumer: Any, delivery: Any, moved_to: Any, attempt: int, result: Any) -> bool:
+        return moved_to.func is target and result.outcome is Outcome.CONFIRMED
+
+    return is_stored
+
+
 POINTS = {
     # The publisher
     "before the commit": [Point(BaseDatabaseWrapper, "commit", _is_main_thread)],
@@ -65,7 +77,16 @@ POINTS = {
     "before the handler's commit": [Point(domain_events, "has_had_effect")],
     "before the ack": [Point(AmqpConsumer, "ack"), Point(DatabaseConsumer, "ack")],
     "before the settlement": [Point(StoredMessageQuerySet, "settle")],
+    "between a retry and its ack": [
+        Point(AmqpConsumer, "_on_moved", _is_move_to(targets.retry_target)),
+    ],
+    "between a dead letter and its ack": [
+        Point(AmqpConsumer, "_on_moved", _is_move_to(targets.dead_letter_target)),
+    ],
+    # On the database transport, where that is one step.
+    "before a move is stored": [Point(QueuedMessageQuerySet, "move")],
     # Whoever collects dead letters: a subscriber's thread, or a command
+    "before dead letters are stored": [Point(collecting, "_insert")],
     "before a dead letter leaves its queue": [
         Point(AmqpDeadLetters, "discard"),
         Point(DatabaseDeadLetters, "discard"),
