@@ -57,8 +57,16 @@ test-postgresql: venv postgresql ## the tests that use the database, on PostgreS
 test-brokers: setup prepare-brokers ## the broker tests on RELEASES (installed,4.0,4.3)
 	RABBITMQ_RELEASES=$(RELEASES) $(BIN)/python -m pytest -m "broker and not fault" $(PYTEST_ARGS)
 
-test-faults: setup prepare-brokers ## break things on purpose: each row of the fault matrix once, on RELEASES
-	FAULT_RUNS=1 RABBITMQ_RELEASES=$(RELEASES) $(BIN)/python -m pytest -m fault $(PYTEST_ARGS)
+test-faults: setup prepare-brokers ## break things on purpose: the fault matrix once, on RELEASES at once
+	@$(MAKE) --no-print-directory -j3 --output-sync=target \
+		$(addprefix faults-on-,$(subst $(comma), ,$(RELEASES)))
+
+# What needs no broker is broken with the first release only, and so is what takes minutes. Where PYTEST_ARGS choose no test
+# (pytest's status 5), that is as it should be.
+faults-on-%:
+	FAULT_RUNS=1 RABBITMQ_RELEASES=$* $(BIN)/python -m pytest $(PYTEST_ARGS) \
+		-m "fault $(if $(filter $(firstword $(subst $(comma), ,$(RELEASES))),$*),,and broker and not fault(row=24))" \
+		$(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 
 soak: setup prepare-brokers ## one ROW of the fault matrix, RUNS times (20), on RELEASES
 	@test -n "$(ROW)" || { echo "Which row of the matrix? make soak ROW=4 RUNS=20"; exit 2; }
