@@ -12,6 +12,9 @@ BIN := .venv/bin
 ABOUT_BROKERS := broker $(foreach row,1 2 10 20 21 22 23 24,and not fault(row=$(row)))
 TYPED := domain_event_broker tests example_project benchmarks manage.py
 comma := ,
+EACH_RELEASE = $(subst $(comma), ,$(RELEASES))
+# Tests wait more than they work; what each release prints comes when it is through.
+TWO_AT_A_TIME = $(MAKE) --no-print-directory -j2 --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help setup venv rabbitmq postgresql demo demo-rabbitmq test lint types test-fast \
@@ -56,18 +59,20 @@ test-postgresql: venv postgresql ## the tests that use the database, on PostgreS
 	$(BIN)/python scripts/run_on_postgresql.py $(BIN)/python -m pytest -m "database and not fault" $(PYTEST_ARGS) \
 		$(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 
-test-brokers: setup prepare-brokers ## the broker tests on RELEASES (installed,4.0,4.3)
-	RABBITMQ_RELEASES=$(RELEASES) $(BIN)/python -m pytest -m "broker and not fault" $(PYTEST_ARGS)
+test-brokers: setup prepare-brokers ## the broker tests on RELEASES (installed,4.0,4.3), two at a time
+	@$(TWO_AT_A_TIME) $(addprefix brokers-on-,$(EACH_RELEASE))
+
+brokers-on-%:
+	RABBITMQ_RELEASES=$* $(BIN)/python -m pytest -m "broker and not fault" $(PYTEST_ARGS)
 
 test-faults: setup prepare-brokers ## break things on purpose: the fault matrix once, on RELEASES, two at a time
-	@$(MAKE) --no-print-directory -j2 --output-sync=target \
-		$(addprefix faults-on-,$(subst $(comma), ,$(RELEASES)))
+	@$(TWO_AT_A_TIME) $(addprefix faults-on-,$(EACH_RELEASE))
 
 # With the first release all of it, with the others what is about the broker; `make soak` takes every
 # release. Where PYTEST_ARGS choose no test (pytest's status 5), that is as it should be.
 faults-on-%:
 	FAULT_RUNS=1 RABBITMQ_RELEASES=$* $(BIN)/python -m pytest $(PYTEST_ARGS) \
-		-m "fault $(if $(filter $(firstword $(subst $(comma), ,$(RELEASES))),$*),,and $(ABOUT_BROKERS))" \
+		-m "fault $(if $(filter $(firstword $(EACH_RELEASE)),$*),,and $(ABOUT_BROKERS))" \
 		$(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 
 soak: setup prepare-brokers ## one ROW of the fault matrix, RUNS times (20), on RELEASES

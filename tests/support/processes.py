@@ -59,6 +59,14 @@ class ServerProcess:
             return False
         return True
 
+    def freeze(self) -> None:
+        """Stop it by SIGSTOP, and return when all of its threads stand still.
+
+        SIGCONT has it go on.
+        """
+        self.signal(signal.SIGSTOP)
+        wait_until(lambda: stands_still(self.pid) or not self.is_running)
+
     def kill(self) -> None:
         """Kill it and what it left in its process group, and wait until it is gone."""
         self.signal(signal.SIGKILL)
@@ -132,9 +140,20 @@ def is_alive(pid: int) -> bool:
     return bool(fields) and fields[0] != "Z"
 
 
+def stands_still(pid: int) -> bool:
+    """Whether each thread of the process was stopped by a signal."""
+    stats = [stat_in(task) for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(fields[:1] == ["T"] for fields in stats if fields)
+
+
 def stat_of(pid: int) -> list[str]:
     """Return what the kernel says of a process: state, parent and more; of none, nothing."""
+    return stat_in(Path(f"/proc/{pid}"))
+
+
+def stat_in(folder: Path) -> list[str]:
+    """The same of a process or a thread with that folder."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (folder / "stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []

@@ -167,7 +167,7 @@ class RabbitmqNode:
         """Freeze the node for a while: connections stay open and nothing answers."""
         if self._broker is None:
             raise AssertionError(f"node {self.name} was never started")
-        self._broker.signal(signal.SIGSTOP)
+        self._broker.freeze()
         try:
             yield
         finally:
