@@ -223,6 +223,8 @@ class Shop:
             "DJANGO_SETTINGS_MODULE": "shop.settings",
             "LOGNAME": self.user,
             "PYTHONPATH": f"{self.folder}{os.pathsep}{ROOT}",
+            # Django's server is waited for by what it writes.
+            "PYTHONUNBUFFERED": "1",
         }
 
     def kill_all(self) -> None:
