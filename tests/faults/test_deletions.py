@@ -58,8 +58,7 @@ def test_a_queue_is_deleted(shop: Shop, rabbitmq: RabbitmqNode, broker_vhost: st
     with busy(shop) as (subscriber, site):
         rabbitmq.management.delete("queues", broker_vhost, QUEUE)
         with noted(Fault(13, "queue deleted: told", NOTICED_SECONDS)):
-            # RabbitMQ 4.3 may answer at first that it is there: then this is told as what may be.
-            subscriber.wait_for("the events that waited in it are lost")
+            subscriber.wait_for(f"{QUEUE}: the queue was deleted, and the events")
         wait_until(lambda: is_bound(rabbitmq, broker_vhost), PATIENCE_SECONDS, shop.story)
         see_all_go_on(shop, site)
     see_what_was_lost(shop, {QUEUE})

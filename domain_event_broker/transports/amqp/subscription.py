@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Protocol
 
 import pika
@@ -32,6 +33,8 @@ _NARROW = 1
 # How long to wait for an event that should come, but that somebody else may have taken.
 _SILENCE_SECONDS = 1.0
 _DELIVERY_COUNT = "x-delivery-count"
+# RabbitMQ 4.3 may answer just after a queue was deleted that it is there.
+_SECOND_LOOK_SECONDS = 0.2
 #: Who notices that the exchange is gone leaves it so for a while, for others to notice as well:
 #: once it is there again, nothing says that their queues are not bound.
 MISSING_EXCHANGE_SECONDS = 1.5
@@ -93,7 +96,7 @@ class SubscriptionChannel:
         self._on_stopped: Callable[[], None] | None = None
         self._counts: deque[Future[int]] = deque()
         # Whether it is seen whether the queue is still there, and what came of the last time.
-        self._is_looking = False
+        self._is_looking = self._is_looking_again = False
         self._is_known_gone = False
         # By the broker, without a word of why.
         self._is_cancelled = False
@@ -132,10 +135,17 @@ class SubscriptionChannel:
         channel.add_on_close_callback(self._on_closed)
         channel.add_on_cancel_callback(self._on_cancelled_by_broker)
         self._is_looking = self._is_established and self._should_be_there
+        self._is_looking_again = False
         if self._is_looking:
-            channel.queue_declare(self.subscription.name, passive=True, callback=self._on_there)
+            self._look(channel)
         else:
             self._declare_all()
+
+    def _look(self, channel: Channel) -> None:
+        """See whether the queue is there; where it is not, the channel is closed."""
+        is_current = channel is self.channel
+        if is_current and channel.is_open:
+            channel.queue_declare(self.subscription.name, passive=True, callback=self._on_there)
 
     @property
     def _should_be_there(self) -> bool:
@@ -145,7 +155,11 @@ class SubscriptionChannel:
         return (is_kept or self._is_cancelled) and not self._is_known_gone
 
     def _on_there(self, frame: Any) -> None:
-        self._is_looking = False
+        if self._is_cancelled and not self._is_looking_again:
+            self._is_looking_again = True
+            self._thread.loop.call_later(_SECOND_LOOK_SECONDS, partial(self._look, self.channel))
+            return
+        self._is_looking = self._is_looking_again = False
         if self._is_cancelled:
             self._is_cancelled = False
             # From RabbitMQ 4.3 on, what took too long to be acknowledged ends so.
