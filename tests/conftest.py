@@ -56,7 +56,7 @@ def uses_database(item: pytest.Item, fixtures: Set[str]) -> bool:
 def no_subscriber_is_left() -> Iterator[None]:
     """One that a test forgot would reconnect for ever, and log into the tests that follow."""
     yield
-    wait_until(lambda: not subscribers(), 10, lambda: f"left by the test: {subscribers()}")
+    wait_until(lambda: not subscribers(), 30, lambda: f"left by the test: {subscribers()}")
 
 
 def subscribers() -> list[str]:

@@ -80,5 +80,5 @@ def command_in_thread(**options: Any) -> Iterator[threading.Thread]:
     """``run_subscriber`` beside the test; ask it to end by other means."""
     thread = start_thread(partial(run, **options))
     yield thread
-    thread.join(10)
+    thread.join(30)
     assert not thread.is_alive()

@@ -9,7 +9,7 @@ import pytest
 from domain_event_broker.django import forking
 from domain_event_broker.django.forking import ForkGate
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 30.0
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ class TestSignals:
                 process.send_signal(number)
                 return process.poll() is not None
 
-            wait_until(is_gone, 10, "it went on")
+            wait_until(is_gone, 30, "it went on")
 
         assert process.returncode == 128 + number
         assert not exists(waiting, "finished")

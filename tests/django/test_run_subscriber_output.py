@@ -134,7 +134,7 @@ class TestAbsentBroker:
         thread = start_thread(run.run)
         wait_until(lambda: caplog.text.count("next try in") > 2)
         run.stop()
-        thread.join(10)
+        thread.join(30)
 
         assert not thread.is_alive()
 

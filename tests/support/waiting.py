@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 def wait_until(
     condition: Callable[[], T],
-    timeout_seconds: float = 10,
+    timeout_seconds: float = 30,
     message: str | Callable[[], str] = "the awaited condition never became true",
     interval_seconds: float = 0.02,
 ) -> T:

@@ -118,7 +118,7 @@ def test_killing_leaves_no_process_that_still_works(cluster: PostgresqlCluster) 
     assert len(processes) > 2
     cluster.kill()
     assert not any(is_alive(process) for process in processes)
-    client.join(10)
+    client.join(30)
     assert [type(error) for error in errors] == [psycopg.OperationalError]
 
 

@@ -13,7 +13,7 @@ from domain_event_broker.settings import Settings
 from domain_event_broker.transports import transport_for
 from domain_event_broker.transports.base import Consumer, Subscription
 
-LIMIT_SECONDS = 10.0
+LIMIT_SECONDS = 30.0
 
 
 class Recorder:

@@ -31,14 +31,14 @@ def test_threads_that_ask_at_once_get_the_same(url: str) -> None:
     found: list[Transport] = []
 
     def ask() -> None:
-        together.wait(10)
+        together.wait(30)
         found.append(transport_for(Settings(url=url)))
 
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(30)
 
     assert len(found) == 8
     assert len(set(map(id, found))) == 1
