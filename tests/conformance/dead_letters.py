@@ -140,6 +140,19 @@ class DeadLetters:
         back = take_all(desk.consumer(HANDLER), 3)
         assert sorted(map(str, ids(back))) == sorted(replayed)
 
+    def test_every_other_of_many_is_discarded(self, desk: Desk) -> None:
+        expected = sorted(map(str, fill(desk, 300)))
+        kept = []
+        with desk.transport.dead_letters("handler") as box:
+            for number, dead_letter in enumerate(box.take(300)):
+                if number % 2:
+                    box.discard(dead_letter)
+                else:
+                    kept.append(str(dead_letter.message.message_id))
+
+        assert len(kept) == len(expected) / 2
+        assert look(desk) == sorted(kept)
+
     def test_what_one_look_took_is_hidden_from_another_until_it_ends(self, desk: Desk) -> None:
         expected = sorted(map(str, fill(desk, 4)))
         with desk.transport.dead_letters("handler") as second:

@@ -26,6 +26,11 @@ class Acknowledgements:
         self._tags[tag] = True
         return True
 
+    @property
+    def has_settled(self) -> bool:
+        """Whether there is something to `take`."""
+        return any(self._tags.values())
+
     def release(self, tags: Iterable[int]) -> Iterator[tuple[int, bool]]:
         """What to give back of `tags`, as (tag, multiple); forgets it.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import pika
@@ -39,6 +41,11 @@ _SILENCE_SECONDS = 1.0
 # A quorum queue counts what is given back a moment later.
 _GIVE_BACK_SECONDS = 1.0
 _GIVE_BACK_POLL_SECONDS = 0.01
+# A quorum queue takes 32 acknowledgements at a time (`quorum_commands_soft_limit`); those beyond,
+# that it had no time for, are lost when the channel closes, and their messages come back. So they
+# are sent in few frames, and few of these at a time.
+_GATHER_SECONDS = 0.05
+_MOST_FRAMES = 16
 
 
 #: `Transport.requeue`.
@@ -55,6 +62,8 @@ class AmqpDeadLetters(DeadLetters):
         self._queue = names.dead_letter_queue(handler_name)
         self._channel: Channel | None = None
         self._acks = Acknowledgements()
+        self._gathering: Any = None
+        self._given_back = threading.Event()
         self._undecided = 0
         self._taken: list[DeadLetter] = []
         self._wanted = 0
@@ -80,7 +89,8 @@ class AmqpDeadLetters(DeadLetters):
         timeout_seconds = self._settings.publish_timeout_seconds
         (result,) = self._requeue(self._handler_name, [message], timeout_seconds)
         if result.outcome is Outcome.CONFIRMED:
-            self.discard(dead_letter)
+            # At once: who dies before it is sent has replayed it, and it is still there.
+            self._settle(dead_letter, self._ack_now)
             return
         if result.outcome is Outcome.UNROUTABLE:
             raise no_queue(self._handler_name)
@@ -90,8 +100,7 @@ class AmqpDeadLetters(DeadLetters):
 
     def discard(self, dead_letter: DeadLetter) -> None:
         self._check_connected()
-        self._thread.post(partial(self._ack, dead_letter.token))
-        self._undecided -= 1
+        self._settle(dead_letter, self._ack_soon)
 
     def count(self) -> int:
         count: int = self._ask(partial(self._declare_passively, self._queue))
@@ -103,6 +112,7 @@ class AmqpDeadLetters(DeadLetters):
         except TransportClosed:
             return
         try:
+            self._given_back.wait(self._settings.publish_timeout_seconds)
             if self._undecided:
                 self._wait_until_given_back()
         finally:
@@ -118,6 +128,10 @@ class AmqpDeadLetters(DeadLetters):
                 if self._undecided <= self._ask(count, remaining):
                     return
                 time.sleep(_GIVE_BACK_POLL_SECONDS)
+
+    def _settle(self, dead_letter: DeadLetter, ack: Callable[[int], None]) -> None:
+        self._thread.post(partial(ack, dead_letter.token))
+        self._undecided -= 1
 
     def _check_connected(self) -> None:
         """Decide on nothing that the broker has given back: each replay would be one too many."""
@@ -206,28 +220,45 @@ class AmqpDeadLetters(DeadLetters):
         if tag is not None and self._channel is not None:
             cancel_keeping_deliveries(self._channel, tag, callback=on_cancelled)
 
-    def _ack(self, tag: int) -> None:
-        self._acks.settled(tag)  # sent when all that was posted has run
+    def _ack_now(self, tag: int) -> None:
+        self._acks.settled(tag)
+        self._send_acks()
+
+    def _ack_soon(self, tag: int) -> None:
+        self._acks.settled(tag)
+        self._ack_later()
+
+    def _ack_later(self) -> None:
+        if self._gathering is None:
+            self._gathering = self._thread.loop.call_later(_GATHER_SECONDS, self._on_gathered)
+
+    def _on_gathered(self) -> None:
+        self._gathering = None
+        self._send_acks()
 
     def _send_acks(self) -> None:
-        """In as few frames as can be.
-
-        Those that a quorum queue has no time for are lost when the channel closes: their messages
-        would come back. It takes some thirty at a time.
-        """
         if self._channel is not None and self._channel.is_open:
-            for tag, multiple in self._acks.take():
+            for tag, multiple in islice(self._acks.take(), _MOST_FRAMES):
                 self._channel.basic_ack(tag, multiple=multiple)
+            if self._acks.has_settled:
+                self._ack_later()
 
     def _give_back(self) -> None:
-        self._send_acks()
-        if self._consumer_tag is not None:  # whoever was taking was interrupted
+        """Put back what is undecided, once all else is settled."""
+        if self._channel is None or not self._channel.is_open:
+            self._given_back.set()
+        elif self._consumer_tag is not None:  # whoever was taking was interrupted
             self._cancel(then=self._give_back)
-        elif self._channel is not None and self._channel.is_open:
+        elif self._acks.has_settled:
+            self._send_acks()
+            self._thread.loop.call_later(_GATHER_SECONDS, self._give_back)
+        else:
             self._channel.basic_nack(0, multiple=True, requeue=True)
+            self._given_back.set()
 
     def _on_channel_closed(self, channel: Channel, reason: Exception) -> None:
         self._channel = None
+        self._given_back.set()
         if getattr(reason, "reply_code", None) == NOT_FOUND:
             self._fail(
                 UnknownQueue(
@@ -240,10 +271,11 @@ class AmqpDeadLetters(DeadLetters):
 
     def on_lost(self, error: DomainEventBrokerError) -> None:
         self._channel = None
+        self._given_back.set()
         self._fail(error)
 
     def on_posted(self) -> None:
-        self._send_acks()
+        """Nothing: each piece of work tells the broker itself, or has it told soon."""
 
     def wants_connection(self) -> bool:
         return False
@@ -251,6 +283,8 @@ class AmqpDeadLetters(DeadLetters):
     def forget(self) -> None:
         self._channel = None
         self._acks = Acknowledgements()
+        self._gathering = None
+        self._given_back = threading.Event()
         self._questions = deque()
 
     def _end(self, answer: Any) -> None:
