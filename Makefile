@@ -14,7 +14,7 @@ TYPED := domain_event_broker tests example_project benchmarks manage.py
 comma := ,
 EACH_RELEASE = $(subst $(comma), ,$(RELEASES))
 # Tests wait more than they work; what each release prints comes when it is through.
-TWO_AT_A_TIME = $(MAKE) --no-print-directory -j2 --output-sync=target
+AT_ONCE = $(MAKE) --no-print-directory --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help setup venv rabbitmq postgresql demo demo-rabbitmq test lint types test-fast \
@@ -60,13 +60,13 @@ test-postgresql: venv postgresql ## the tests that use the database, on PostgreS
 		$(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 
 test-brokers: setup prepare-brokers ## the broker tests on RELEASES (installed,4.0,4.3), two at a time
-	@$(TWO_AT_A_TIME) $(addprefix brokers-on-,$(EACH_RELEASE))
+	@$(AT_ONCE) -j2 $(addprefix brokers-on-,$(EACH_RELEASE))
 
 brokers-on-%:
 	RABBITMQ_RELEASES=$* $(BIN)/python -m pytest -m "broker and not fault" $(PYTEST_ARGS)
 
-test-faults: setup prepare-brokers ## break things on purpose: the fault matrix once, on RELEASES, two at a time
-	@$(TWO_AT_A_TIME) $(addprefix faults-on-,$(EACH_RELEASE))
+test-faults: setup prepare-brokers ## break things on purpose: the fault matrix once, on RELEASES, three at a time
+	@$(AT_ONCE) -j3 $(addprefix faults-on-,$(EACH_RELEASE))
 
 # With the first release all of it, with the others what is about the broker; `make soak` takes every
 # release. Where PYTEST_ARGS choose no test (pytest's status 5), that is as it should be.
