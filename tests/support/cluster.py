@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
@@ -22,6 +23,8 @@ CONFIGURATION = {"cluster_partition_handling": "pause_minority"}
 NET_TICK_SECONDS = 8
 # How long nodes that reach each other again may take to agree by themselves.
 AGREE_SECONDS = 8.0
+# Nodes wait up to five minutes for each other.
+START_TIMEOUT_SECONDS = 300.0
 MAX_STARTS = 3
 
 
@@ -71,21 +74,23 @@ class RabbitmqCluster:
         """
         if not any(node.was_started for node in self.nodes):
             self.nodes[0].start()
-        for node in self.nodes:
-            node.begin_to_start()
-        for node in self.nodes:
-            self._see_started(node)
+        starts: Counter[str] = Counter()
+        wait_until(lambda: self._answers(starts), START_TIMEOUT_SECONDS, self.story)
         self.wait_until_whole()
 
-    def _see_started(self, node: RabbitmqNode) -> None:
-        """Wait for a node; start it anew if it gives up, as its service would.
+    def _answers(self, starts: Counter[str]) -> bool:
+        """Whether all nodes do; starts anew those that do not run, or gave up, as a service would.
 
         4.0 does if another one starts at the same moment ("node_not_running").
         """
-        for _ in range(MAX_STARTS - 1):
-            wait_until(node.answers_or_died, CLUSTER_TIMEOUT_SECONDS, self.story)
-            node.begin_to_start()
-        node.wait_until_started()
+        for node in self.nodes:
+            if node.has_given_up():
+                node.kill()
+            if not node.is_running:
+                starts[node.name] += 1
+                assert starts[node.name] <= MAX_STARTS, self.story()
+                node.begin_to_start()
+        return all(node.answers() for node in self.nodes)
 
     def wait_until_whole(self, timeout_seconds: float = CLUSTER_TIMEOUT_SECONDS) -> None:
         wait_until(self.is_whole, timeout_seconds, self.story)

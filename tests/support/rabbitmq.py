@@ -80,6 +80,8 @@ class RabbitmqNode:
         )
         self._release = release
         self._broker: ServerProcess | None = None
+        # Of its log, before it was started last.
+        self._logged_bytes = 0
         self._epmd: ServerProcess | None = None
         self._folder = release.scratch_folder()
         atexit.register(self.close)
@@ -136,6 +138,7 @@ class RabbitmqNode:
         if self.is_running:
             return
         self._start_epmd()
+        self._logged_bytes = self.log_path.stat().st_size if self.log_path.exists() else 0
         self._broker = self._run("broker", self._release.script("rabbitmq-server"))
 
     def wait_until_started(self, timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
@@ -337,14 +340,33 @@ class RabbitmqNode:
         command = self._release.command(program, *arguments)
         return ServerProcess(command, self._environment, self._folder / f"{console}.console")
 
+    def has_given_up(self) -> bool:
+        """Whether there is a process without RabbitMQ in it, which nothing but a restart mends.
+
+        So ends 3.10 now and then when it comes back from a pause while other nodes start.
+        """
+        if not self.is_running or not self.log_path.exists():
+            return False
+        with self.log_path.open("rb") as log:
+            log.seek(self._logged_bytes)
+            return _GIVEN_UP in log.read()
+
     def answers_or_died(self) -> bool:
         """Whether a start has come to an end: it answers, or there is no process any more."""
-        return not self.is_running or (speaks_amqp(self.port) and self.management.answers())
+        return not self.is_running or self.answers()
+
+    def answers(self) -> bool:
+        """Whether it answers AMQP and its management API."""
+        return speaks_amqp(self.port) and self.management.answers()
 
     def _failure_to_start(self) -> str:
         written = [self._folder / "broker.console", self.log_path]
         lines = [line for path in written if path.exists() for line in tail(path)]
         return "\n".join([f"RabbitMQ {self.release} ({self.name}) did not start:", *lines])
+
+
+# What a node logs that failed to come back from a pause, with the error.
+_GIVEN_UP = b"rabbit_outside_app_process:"
 
 
 def erlang_settings(rabbit_settings: Mapping[str, str]) -> str:
