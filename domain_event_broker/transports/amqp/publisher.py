@@ -30,6 +30,7 @@ from .connection import ConnectionThread
 from .declaring import ExchangeDeclaration
 from .errors import is_missing_exchange, translate
 from .pika_connection import Connection
+from .refusals import Refusals
 from .wire import fit_frame
 
 log = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class Publisher:
         self._reopening: Any = None
         self._is_ready = False
         self._is_renewing = False
+        self._refusals = Refusals()
+        self._draining: Any = None
         self._is_blocked = False
         self._blockade = ""
         self._declaration = ExchangeDeclaration(self._settings)
@@ -173,6 +176,7 @@ class Publisher:
     def _on_channel_open(self, channel: Channel) -> None:
         self._is_opening_channel = False
         self._channel = channel
+        self._refusals.opened()
         self._next_tag = 1
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_return)
@@ -197,6 +201,8 @@ class Publisher:
         if self._is_dead:
             self._renew()
             return
+        if self._may_write and self._refusals.is_worn_out and self._leave_channel():
+            return
         while self._may_write and self._waiting and len(self._unconfirmed) < _WINDOW:
             self._write(self._waiting.popleft())
         self._watch()
@@ -217,6 +223,26 @@ class Publisher:
         """Leave a connection on which nothing is under way for a new one; what waits is kept."""
         self._is_ready, self._is_renewing = False, True
         self._connection.abort("its heartbeats are missing")
+
+    def _leave_channel(self) -> bool:
+        """Take a new channel, or wait for the last answers on this one; false if it is kept."""
+        if self._unconfirmed:
+            seconds = self._refusals.drain_seconds()
+            if seconds and self._draining is None:
+                self._draining = self._connection.loop.call_later(seconds, self._on_drained)
+            return seconds > 0
+        log.info("The channel refuses events; the next one may not.")
+        channel, self._channel = self._channel, None
+        self._is_ready = False
+        self._refusals.left()
+        assert channel is not None
+        channel.close()
+        self._ask_for_channel()
+        return True
+
+    def _on_drained(self) -> None:
+        self._draining = None
+        self._pump()
 
     def _write(self, pending: Pending) -> None:
         message = pending.message
@@ -257,6 +283,7 @@ class Publisher:
             end = _end_confirmed
         else:
             end = _end_refused
+            self._refusals.note()
         if method.multiple:
             while self._unconfirmed and next(iter(self._unconfirmed)) <= method.delivery_tag:
                 end(self._unconfirmed.popitem(last=False)[1])
@@ -379,9 +406,10 @@ class Publisher:
         if self._timer is not None:
             self._connection.loop.remove_timeout(self._timer)
             self._timer = None
-        if self._reopening is not None:
-            self._connection.loop.remove_timeout(self._reopening)
-            self._reopening = None
+        for timer in (self._reopening, self._draining):
+            if timer is not None:
+                self._connection.loop.remove_timeout(timer)
+        self._reopening = self._draining = None
         if self._is_renewing and not isinstance(error, TransportClosed):
             # Nothing was under way, and what waits has time for one more.
             self._is_renewing = False
