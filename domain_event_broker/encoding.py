@@ -233,6 +233,8 @@ def _check_fields(event: DomainEvent) -> None:
 
 
 def _check_short_string(what: str, value: str) -> None:
+    if value.isascii() and len(value) <= MAX_KEY_BYTES:
+        return
     if not is_encodable(value):
         raise InvalidEvent(f"The {what} {value[:40]!r} holds a lone surrogate; it cannot be sent.")
     if byte_length(value) > MAX_KEY_BYTES:

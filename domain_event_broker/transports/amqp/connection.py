@@ -40,6 +40,8 @@ from .tls import warn_of_unverified
 
 log = logging.getLogger(__name__)
 
+# What is posted to be done soon is done together with all that comes in this time.
+_SOON_SECONDS = 0.001
 # pika's own calls that take the loop's lock are not waited for longer than this.
 _JOIN_SECONDS = 1.0
 # While there are other nodes, opening may take this part of PUBLISH_TIMEOUT: where the first one
@@ -91,6 +93,8 @@ class ConnectionThread:
         self._connection: Connection | None = None
         self._posted: deque[Callable[[], None]] = deque()
         self._is_woken = False
+        # Whether something was posted to be done soon, and whether the loop will look for more.
+        self._has_soon = self._is_looking = False
         self._is_closing = False
         self._is_opening = False
         self._has_been_open = False
@@ -121,6 +125,26 @@ class ConnectionThread:
         if self._thread is None:
             self._start()
         self._wake()
+
+    def post_soon(self, work: Callable[[], None]) -> None:
+        """As `post`, together with what follows: in a millisecond, or when somebody says `hurry`.
+
+        Waking the loop for each piece of work costs more than most of the work. Raises
+        `TransportClosed`.
+        """
+        self._has_soon = True
+        if self._is_looking and not self._is_closing:
+            self._posted.append(work)
+            if self._is_looking:  # still, so it will be seen
+                return
+            self._wake()
+        else:
+            self.post(work)
+
+    def hurry(self) -> None:
+        """Have what was posted done now."""
+        if self._posted:
+            self._wake()
 
     def close(self, timeout_seconds: float) -> None:
         """Close gracefully what is open, and end the thread; wait so long at most."""
@@ -234,6 +258,7 @@ class ConnectionThread:
     def _run_loop(self) -> None:
         """Run pika's loop until it is told to end, or breaks."""
         loop = self.loop
+        self._is_looking = False
         self._is_woken = True
         loop.add_callback_threadsafe(self._run_posted)
         try:
@@ -261,6 +286,15 @@ class ConnectionThread:
         while self._posted:
             self._posted.popleft()()
         self._owner.on_posted()
+        if self._has_soon and not self._is_looking and not self._is_closing:
+            self._has_soon, self._is_looking = False, True
+            self.loop.call_later(_SOON_SECONDS, self._look)
+
+    def _look(self) -> None:
+        # Cleared before it is looked, as `post_soon` posts before it asks.
+        self._is_looking = False
+        if self._posted:
+            self._run_posted()
 
     def _connect(self) -> None:
         self._reconnect_timer = None

@@ -203,8 +203,11 @@ class Publisher:
             return
         if self._may_write and self._refusals.is_worn_out and self._leave_channel():
             return
-        while self._may_write and self._waiting and len(self._unconfirmed) < _WINDOW:
-            self._write(self._waiting.popleft())
+        if self._may_write:
+            assert self._open_connection is not None
+            with self._open_connection.writing_together():
+                while self._may_write and self._waiting and len(self._unconfirmed) < _WINDOW:
+                    self._write(self._waiting.popleft())
         self._watch()
 
     @property

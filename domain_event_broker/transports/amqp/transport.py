@@ -20,8 +20,10 @@ from .parameters import connection_parameters
 from .publisher import Publisher
 from .targets import event_target, replay_targets
 
-# Two chunks are under way at a time: the next is encoded while the last is confirmed.
-_CHUNK = 500
+# So many messages are handed over at a time, and so many chunks are under way: more than fit in the
+# publisher's window, which it then keeps full by itself.
+_CHUNK = 250
+_CHUNKS_UNDER_WAY = 8
 
 
 class AmqpTransport(Transport):
@@ -60,7 +62,7 @@ class AmqpTransport(Transport):
         for start in range(0, len(messages), _CHUNK):
             chunk = messages[start : start + _CHUNK]
             batches.append(self._publish([target(message) for message in chunk]))
-            if len(batches) > 1:
+            if len(batches) >= _CHUNKS_UNDER_WAY:
                 earlier = batches.pop(0)
                 results += earlier.wait(timeout_seconds, last_progress)
                 last_progress = earlier.last_progress

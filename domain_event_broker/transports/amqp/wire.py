@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import logging
 from collections.abc import Mapping
+from operator import attrgetter
 from typing import Any
 
 import pika
@@ -24,31 +25,36 @@ MAX_HEADERS_BYTES = 120_000
 _FRAME_BYTES = 8 + 12 + 4
 _PERSISTENT = 2
 
+_values_of = attrgetter(*PROPERTIES)
+
 
 def to_properties(message: Message) -> pika.BasicProperties:
     """Persistent properties for publishing `message`."""
-    return pika.BasicProperties(
-        delivery_mode=_PERSISTENT,
-        headers=fit_headers(message.headers) or None,
-        **{name: _fitting(getattr(message, name)) for name in PROPERTIES},
-    )
+    properties = pika.BasicProperties(delivery_mode=_PERSISTENT)
+    if message.headers:
+        properties.headers = fit_headers(message.headers) or None
+    for name, value in zip(PROPERTIES, _values_of(message), strict=True):
+        if value is not None:
+            setattr(properties, name, _fitting(value))
+    return properties
 
 
 def _fitting(value: Any) -> Any:
     # An id of a foreign event may be of any length; better none than a message that cannot move.
-    return None if isinstance(value, str) and byte_length(value) > MAX_KEY_BYTES else value
+    is_long = isinstance(value, str) and 4 * len(value) > MAX_KEY_BYTES
+    return None if is_long and byte_length(value) > MAX_KEY_BYTES else value
 
 
 def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body: bytes) -> Message:
     """What arrived. A copy for one queue has its event's routing key in a header."""
     headers = {_clean(key): value for key, value in (properties.headers or {}).items()}
     original = headers.get(ROUTING_KEY)
-    values = {name: _clean(getattr(properties, name)) for name in PROPERTIES}
+    values = map(_clean, _values_of(properties))
     return Message(
         routing_key=original if isinstance(original, str) else _text(routing_key),
         body=body,
         headers=headers,
-        **values,
+        **dict(zip(PROPERTIES, values, strict=True)),
     )
 
 
