@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 
 from .errors import HandlerError, SettingsError, TransportError
-from .handling import Ending, Handler, Registration, Report
+from .handling import Handler, Registration, Report
 from .names import check_binding_keys, check_handler_name
 from .publishing import ConnectionSettings, resolve_with_exchange
 from .redacting import scrubber
@@ -18,32 +18,30 @@ from .settings import Settings
 from .transports import transport_for
 from .transports.base import Consumer, Subscription
 from .wording import shown
+from .working import Crew, Orders
 
 log = logging.getLogger(__name__)
 
 # How often a thread that waits looks whether it should still wait; what ends the wait wakes it.
 _IDLE_SECONDS = 1.0
-# Draining asks the broker whether all is done after this long without an event.
-_DRAIN_POLL_SECONDS = 0.05
-# Once the queues looked empty, receive and look again: a delivery may have been on its way.
-_DRAIN_LOOKS = 2
 _FLUSH_SECONDS = 5.0
-# Endings that call no handler.
-_UNCOUNTED = (Ending.POSTPONED, Ending.DUPLICATE, Ending.RELEASED)
+#: Python runs one of them at a time, whatever they do; those beyond wait for something else.
+MAX_THREADS = 256
 
 
 class Subscriber:
     """Manages handlers: `register` each, then `start_consuming`.
 
-    Handlers run one at a time, in a worker thread, while heartbeats go on however long one takes.
-    Receiving, settling and reconnecting happen in a thread of the transport. With
+    Handlers run in worker threads, by default in one, one at a time, while heartbeats go on however
+    long one takes. Receiving, settling and reconnecting happen in a thread of the transport. With
     ``connection_settings=None`` nothing is ever received.
 
     :param connection_settings: a URL, a dict of settings, ``''`` for the default, or ``None``.
     :param exchange: another exchange than that of the settings.
     :param exchange_type: its type.
-    :param on_report: called in the worker thread with a `Report` of each delivery that ended.
-    :param on_worker_end: called in the worker thread when it ends, to give up what is its own.
+    :param on_report: called with a `Report` of each delivery that ended, in the thread of its
+        handler: by several at once, where several run.
+    :param on_worker_end: called in each worker's thread when it ends, to give up what is its own.
     """
 
     def __init__(
@@ -77,6 +75,7 @@ class Subscriber:
         max_retries: int = 0,
         *,
         backoff: Backoff | None = None,
+        concurrency: int = 1,
     ) -> None:
         """Register a handler; connects, declares its queue and binds it before it returns.
 
@@ -94,13 +93,23 @@ class Subscriber:
         :param max_retries: how often an event may come back through `Retry`.
         :param backoff: which other exceptions are retried, how often, and when. It counts `Retry`
             too, so that `max_retries` is not given beside it.
+        :param concurrency: how many of its events may be handled at once, from 1 to 256, in as
+            many threads; with 1 they are handled in order.
 
         Raises `HandlerError` for bad arguments, `SettingsError` where ``SCRUB_ERROR`` names no
         function, `BrokerUnavailable`, `AccessRefused`, `TlsFailed`, or `TopologyMismatch` where
         the queue exists with other arguments.
         """
         subscription = make_subscription(
-            name, binding_keys, dead_letter, durable, exclusive, auto_delete, max_retries, backoff
+            name,
+            binding_keys,
+            dead_letter,
+            durable,
+            exclusive,
+            auto_delete,
+            max_retries,
+            backoff,
+            concurrency,
         )
         if not callable(handler):
             raise HandlerError(f"The handler {name!r} is not callable.")
@@ -141,43 +150,47 @@ class Subscriber:
         drain: bool = False,
         max_events: int | None = None,
         shutdown_timeout_seconds: float | None = None,
+        threads: int | None = None,
     ) -> None:
         """Handle events until told to stop; returns with the consumers closed.
 
-        A running handler may finish. After the return, the same handlers can be started again.
+        Running handlers may finish. After the return, the same handlers can be started again.
 
         :param timeout: stop after so many seconds.
         :param drain: stop when nothing waits any more, leaving delayed retries to later.
         :param max_events: stop after so many events; one that waits on for its retry is none.
-        :param shutdown_timeout_seconds: wait no longer than this for the running handler; its
-            event then comes back. Without it, as long as it takes.
+        :param shutdown_timeout_seconds: wait no longer than this for the running handlers; their
+            events then come back. Without it, as long as it takes.
+        :param threads: how many handlers may run at once, of all of them together; by default
+            the highest `concurrency` among them, which by default is one.
 
         `KeyboardInterrupt` stops it gracefully, too. Raises `TransportError` when it runs already.
         """
         _check_limits(timeout, max_events, shutdown_timeout_seconds)
+        if threads is not None:
+            check_threads(threads)
         if self.settings is None or not self._registrations:
             log.debug("Nothing to consume.")
             return
         if not self._running.acquire(blocking=False):
             raise TransportError("This subscriber is consuming already.")
         try:
-            worker = _Worker(
-                self._open(self.settings),
-                self._registrations,
-                self._report,
-                self._on_worker_end or (lambda: None),
-                lambda: self._is_stopping,
-                self._wake,
-                drain,
-                max_events,
+            orders = Orders(
+                threads=self._number_of_threads(self.settings, threads),
+                drain=drain,
+                max_events=max_events,
+                on_report=self._report,
+                on_end=self._on_worker_end or (lambda: None),
+                is_asked_to_stop=lambda: self._is_stopping,
             )
-            self._consume(worker, timeout, shutdown_timeout_seconds)
+            crew = Crew(self._open(self.settings), self._registrations, orders, self._wake)
+            self._consume(crew, timeout, shutdown_timeout_seconds)
         finally:
             self._is_stopping = False
             self._wake = SimpleQueue()
             self._running.release()
-        if worker.error is not None:
-            raise worker.error
+        if crew.error is not None:
+            raise crew.error
 
     def stop_consuming(self) -> None:
         """Ask `start_consuming` to end; returns at once.
@@ -200,16 +213,16 @@ class Subscriber:
             consumer.close(_FLUSH_SECONDS)
 
     def _consume(
-        self, worker: _Worker, timeout: float | None, shutdown_timeout_seconds: float | None
+        self, crew: Crew, timeout: float | None, shutdown_timeout_seconds: float | None
     ) -> None:
         try:
-            worker.consumer.start()
-            worker.start()
-            self._wait(worker, timeout)
+            crew.consumer.start()
+            crew.start()
+            self._wait(crew, timeout)
         except KeyboardInterrupt:
             log.info("Interrupted; stopping.")
         finally:
-            self._shut_down(worker, shutdown_timeout_seconds)
+            self._shut_down(crew, shutdown_timeout_seconds)
 
     def _open(self, settings: Settings) -> Consumer:
         if self._consumer is None:
@@ -223,9 +236,21 @@ class Subscriber:
             self._consumer = consumer
         return self._consumer
 
-    def _wait(self, worker: _Worker, timeout: float | None) -> None:
+    def _number_of_threads(self, settings: Settings, wanted: int | None) -> int:
+        subscriptions = (each.subscription for each in self._registrations.values())
+        count = wanted or max(subscription.concurrency for subscription in subscriptions)
+        if count > 1 and settings.crash_attempts == 1:
+            log.warning(
+                "One handler runs at a time, not %d: with CRASH_ATTEMPTS of 1, an event that ends "
+                "the process would take those beside it to the dead letters.",
+                count,
+            )
+            return 1
+        return count
+
+    def _wait(self, crew: Crew, timeout: float | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not worker.is_finished and not self._is_stopping:
+        while not crew.is_finished and not self._is_stopping:
             remaining = _IDLE_SECONDS if deadline is None else deadline - time.monotonic()
             if remaining <= 0:
                 return
@@ -234,88 +259,17 @@ class Subscriber:
             except Empty:
                 continue
 
-    def _shut_down(self, worker: _Worker, shutdown_timeout_seconds: float | None) -> None:
-        worker.consumer.stop()
-        worker.stop()
-        if worker.ident is not None:
-            worker.join(shutdown_timeout_seconds)
-        if worker.is_alive():
+    def _shut_down(self, crew: Crew, shutdown_timeout_seconds: float | None) -> None:
+        crew.consumer.stop()
+        crew.stop()
+        if not crew.join(shutdown_timeout_seconds):
             log.warning("A handler is still running after the shutdown timeout; leaving it.")
         self._consumer = None
-        worker.consumer.close(_FLUSH_SECONDS)
+        crew.consumer.close(_FLUSH_SECONDS)
 
     def _report(self, report: Report) -> None:
         if self._on_report is not None:
             self._on_report(report)
-
-
-class _Worker(threading.Thread):
-    """Runs the handlers, one event after the other."""
-
-    def __init__(
-        self,
-        consumer: Consumer,
-        registrations: dict[str, Registration],
-        on_report: Callable[[Report], None],
-        on_end: Callable[[], None],
-        is_asked_to_stop: Callable[[], bool],
-        finished: SimpleQueue[None],
-        drain: bool,
-        max_events: int | None,
-    ) -> None:
-        super().__init__(name="domain-event-handlers", daemon=True)
-        self.error: BaseException | None = None
-        #: Unlike `is_alive`, true when `finished` tells of it.
-        self.is_finished = False
-        self.consumer = consumer
-        self._registrations = registrations
-        self._on_report = on_report
-        self._on_end = on_end
-        self._is_asked_to_stop = is_asked_to_stop
-        self._finished = finished
-        self._drain = drain
-        self._max_events = max_events
-        self._events = 0
-        self._empty_looks = 0
-        self._is_stopping = False
-
-    def stop(self) -> None:
-        self._is_stopping = True
-
-    def run(self) -> None:
-        try:
-            while not self._is_done():
-                self._handle_next()
-        except BaseException as error:  # reaches the caller of start_consuming
-            self.error = error
-        finally:
-            self._on_end()
-            self.is_finished = True
-            self._finished.put(None)
-
-    def _is_done(self) -> bool:
-        if self._is_stopping or self._is_asked_to_stop():
-            return True
-        return self._max_events is not None and self._events >= self._max_events
-
-    def _handle_next(self) -> None:
-        delivery = self.consumer.receive(_DRAIN_POLL_SECONDS if self._drain else _IDLE_SECONDS)
-        if delivery is not None:
-            self._empty_looks = 0
-            registration = self._registrations[delivery.subscription.name]
-            report = registration.process(delivery, self.consumer)
-            self._events += int(report.ending not in _UNCOUNTED)
-            self._on_report(report)
-        elif self._drain:
-            self._empty_looks = self._empty_looks + 1 if self._nothing_waits() else 0
-            if self._empty_looks >= _DRAIN_LOOKS:
-                self.stop()
-
-    def _nothing_waits(self) -> bool:
-        try:
-            return self.consumer.flush(_FLUSH_SECONDS) and not self.consumer.waiting()
-        except TransportError:
-            return False  # it reconnects meanwhile
 
 
 def make_subscription(
@@ -327,10 +281,12 @@ def make_subscription(
     auto_delete: bool,
     max_retries: int,
     backoff: Backoff | None = None,
+    concurrency: int = 1,
 ) -> Subscription:
     """Check the arguments of `Subscriber.register`; raises `HandlerError`."""
     check_handler_name(name)
     check_retries(max_retries, backoff)
+    check_concurrency(concurrency)
     is_lasting = not (exclusive or auto_delete)
     return Subscription(
         name=name,
@@ -340,7 +296,28 @@ def make_subscription(
         exclusive=bool(exclusive),
         auto_delete=bool(auto_delete),
         retries=max_retries > 0 or (backoff is not None and backoff.max_retries > 0),
+        concurrency=concurrency,
     )
+
+
+def check_concurrency(concurrency: object) -> None:
+    """Raises `HandlerError` unless it is a number of threads."""
+    if not _is_number_of_threads(concurrency):
+        raise HandlerError(
+            f"concurrency must be a whole number from 1 to {MAX_THREADS}, not {shown(concurrency)}."
+        )
+
+
+def check_threads(threads: object) -> None:
+    """Raises `SettingsError` unless it is a number of threads."""
+    if not _is_number_of_threads(threads):
+        raise SettingsError(
+            f"threads must be a whole number from 1 to {MAX_THREADS}, not {shown(threads)}."
+        )
+
+
+def _is_number_of_threads(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_THREADS
 
 
 def _check_limits(

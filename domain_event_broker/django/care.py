@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import threading
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -33,8 +34,8 @@ _WAIT_MAX_SECONDS = 10.0
 _STOP_POLL_SECONDS = 0.2
 
 
-class DatabaseCare:
-    """Looks after the database connections of the thread that runs the handlers. For one thread.
+class DatabaseCare(threading.local):
+    """Looks after the database connections of each thread that runs handlers.
 
     :param is_stopping: asked while a database is waited for.
     """

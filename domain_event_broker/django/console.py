@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
@@ -46,8 +47,21 @@ class Console:
         self._verbosity = verbosity
 
     def ready(self, handlers: Sequence[RegisteredHandler], settings: Settings) -> None:
-        count = f"{len(handlers)} handler" + ("s" if len(handlers) != 1 else "")
-        self._tell(NORMAL, f"Ready: running {count} on {settings.safe_url}.")
+        self._tell(NORMAL, f"Ready: running {_counted(handlers)} on {settings.safe_url}.")
+        self._list(handlers)
+
+    def starting(
+        self, processes: int, handlers: Sequence[RegisteredHandler], settings: Settings
+    ) -> None:
+        """Instead of what each of several processes would say."""
+        running = f"running {_counted(handlers)} on {settings.safe_url}"
+        self._tell(NORMAL, f"Starting {processes} processes, each {running}.")
+        self._list(handlers)
+
+    def one_is_ready(self) -> None:
+        self._tell(NORMAL, f"Ready: pid {os.getpid()}.")
+
+    def _list(self, handlers: Sequence[RegisteredHandler]) -> None:
         for handler in handlers:
             self._tell(VERBOSE, f"  {handler.name}: {', '.join(handler.binding_keys)}")
 
@@ -60,6 +74,24 @@ class Console:
     def _tell(self, verbosity: int, line: str) -> None:
         if verbosity <= self._verbosity:
             write_line(self._stdout, line)
+
+
+class Marked:
+    """An output whose lines begin with the number of the process that writes them."""
+
+    def __init__(self, output: Output, number: int) -> None:
+        self._output = output
+        self._number = number
+
+    def write(self, msg: str) -> object:
+        return self._output.write(f"[{self._number}] {msg}")
+
+    def flush(self) -> object:
+        return self._output.flush()
+
+
+def _counted(handlers: Sequence[RegisteredHandler]) -> str:
+    return f"{len(handlers)} handler" + ("s" if len(handlers) != 1 else "")
 
 
 def describe(report: Report) -> str:

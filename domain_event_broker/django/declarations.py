@@ -13,6 +13,7 @@ OPTIONS = (
     "dead_letter",
     "max_retries",
     "backoff",
+    "concurrency",
     "durable",
     "exclusive",
     "auto_delete",
@@ -32,6 +33,7 @@ class Declaration:
     dead_letter: Any = None
     max_retries: Any = 0
     backoff: Any = None
+    concurrency: Any = 1
     durable: Any = True
     exclusive: Any = False
     auto_delete: Any = False

@@ -173,11 +173,20 @@ class DeadLetterQuerySet(models.QuerySet[Any]):
 class QueuedMessageQuerySet(StoredMessageQuerySet):
     """Rows of the database transport's queues."""
 
-    def claim(self, queue_id: int, limit: int, token: str, lease_seconds: float) -> list[QueuedRow]:
+    def claim(
+        self,
+        queue_id: int,
+        limit: int,
+        token: str,
+        lease_seconds: float,
+        *,
+        with_suspects: bool = True,
+    ) -> list[QueuedRow]:
         """Lease up to `limit` messages of a queue that are due, the longest due first.
 
         Whose lease ran out unsettled counts a crash, and is *suspect*: its handler may have ended
-        the process. Suspects are claimed alone, so that a poison takes no neighbour with it.
+        the process. Suspects are claimed alone, so that a poison takes no neighbour with it; or
+        not at all, and neither is what comes after them.
         """
         now = now_of(self._connection)
         due = (
@@ -190,7 +199,8 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
             f"ROW_NUMBER() OVER (ORDER BY due_at, id) AS place FROM ({due}) AS due"
         )
         rows = self._claim(
-            f"SELECT id FROM ({ranked}) AS ranked WHERE suspects = 0 OR place = 1",
+            f"SELECT id FROM ({ranked}) AS ranked WHERE suspects = 0"
+            f"{' OR place = 1' if with_suspects else ''}",
             [queue_id, limit],
             "crashes",
             token,
@@ -201,6 +211,12 @@ class QueuedMessageQuerySet(StoredMessageQuerySet):
             QueuedRow(row_id, to_message_at_least(*columns), crashes)
             for row_id, crashes, *columns in rows
         ]
+
+    def begins_with_suspect(self, queue_id: int) -> bool:
+        """Whether what is due first in the queue is one."""
+        first = self.due().filter(queue=queue_id).order_by("due_at", "id")
+        token, crashes = first.values_list("lease_token", "crashes").first() or ("", 0)
+        return bool(token or crashes)
 
     def move(self, queue_id: int, message: Message, delay_seconds: float = 0.0) -> int:
         """Replace the row's message, to be due in `queue_id` after the delay, as if it were new."""

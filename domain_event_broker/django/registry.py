@@ -32,6 +32,7 @@ class RegisteredHandler:
     dead_letter: bool | None
     max_retries: int
     backoff: Backoff | None
+    concurrency: int
     durable: bool
     exclusive: bool
     auto_delete: bool
@@ -59,6 +60,7 @@ class RegisteredHandler:
             auto_delete=self.auto_delete,
             max_retries=self.max_retries,
             backoff=self.backoff,
+            concurrency=self.concurrency,
         )
 
 
@@ -75,6 +77,7 @@ class Registry:
         dead_letter: bool | None = None,
         max_retries: int = 0,
         backoff: Backoff | None = None,
+        concurrency: int = 1,
         durable: bool = True,
         exclusive: bool = False,
         auto_delete: bool = False,
@@ -96,6 +99,8 @@ class Registry:
         :param max_retries: how often an event may come back through `Retry`.
         :param backoff: which other exceptions are retried, how often, and when. It counts `Retry`
             too, so that `max_retries` is not given beside it.
+        :param concurrency: how many of its events a process may handle at once, from 1 to 256,
+            in as many threads; with 1 they are handled in order.
         :param durable: whether the queue outlives the broker.
         :param exclusive: whether the queue belongs to one process alone and goes with it.
         :param auto_delete: whether the queue goes with its last subscriber.
@@ -113,6 +118,7 @@ class Registry:
             "dead_letter": dead_letter,
             "max_retries": max_retries,
             "backoff": backoff,
+            "concurrency": concurrency,
             "durable": durable,
             "exclusive": exclusive,
             "auto_delete": auto_delete,
@@ -168,6 +174,7 @@ def _registered(name: str, declaration: Declaration) -> RegisteredHandler:
         dead_letter=declaration.dead_letter,
         max_retries=declaration.max_retries,
         backoff=declaration.backoff,
+        concurrency=declaration.concurrency,
         durable=declaration.durable,
         exclusive=declaration.exclusive,
         auto_delete=declaration.auto_delete,

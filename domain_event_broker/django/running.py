@@ -41,15 +41,23 @@ class Limits:
     time_limit_seconds: float | None = None
     #: Runs of handlers.
     max_events: int | None = None
-    #: How long a handler that is running at the end may go on; its event then comes back.
+    #: How long handlers that are running at the end may go on; their events then come back.
     shutdown_timeout_seconds: float | None = None
+    #: How many handlers may run at once; by default the highest `concurrency` of them.
+    threads: int | None = None
+
+    @property
+    def ends_by_itself(self) -> bool:
+        return self.drain or self.time_limit_seconds is not None or self.max_events is not None
 
 
 class HandlerRun:
     """One run of handlers on the broker of `settings`, for one thread, and once.
 
     :param on_ready: called when all queues are declared and bound, before the first event.
-    :param on_report: called with a `Report` of each delivery that ended, in the handlers' thread.
+    :param tends: whether to relay the outbox and collect dead letters meanwhile, which one process
+        is enough for.
+    :param on_report: called with a `Report` of each delivery that ended, in its handler's thread.
     """
 
     def __init__(
@@ -58,10 +66,12 @@ class HandlerRun:
         settings: Settings,
         limits: Limits,
         *,
+        tends: bool = True,
         on_ready: Callable[[], None],
         on_report: Callable[[Report], None],
     ) -> None:
         self._handlers = handlers
+        self._tends = tends
         self._settings = settings
         self._limits = limits
         self._on_ready = on_ready
@@ -96,6 +106,7 @@ class HandlerRun:
                     drain=self._limits.drain,
                     max_events=self._limits.max_events,
                     shutdown_timeout_seconds=self._limits.shutdown_timeout_seconds,
+                    threads=self._limits.threads,
                 )
         finally:
             self._subscriber.disconnect()
@@ -129,7 +140,8 @@ class HandlerRun:
 
         Also with ``OUTBOX`` off: replays go through it all the same.
         """
-        if not (transport_for(self._settings).capabilities.persistent and has_outbox()):
+        is_persistent = transport_for(self._settings).capabilities.persistent
+        if not (self._tends and is_persistent and has_outbox()):
             yield
             return
         if self._limits.drain:
@@ -145,7 +157,7 @@ class HandlerRun:
     def _collecting(self) -> Iterator[None]:
         """Move dead letters into their table meanwhile, where there is one."""
         names = [handler.name for handler in self._handlers if handler.keeps_dead_letters]
-        if not (names and has_table()):
+        if not (self._tends and names and has_table()):
             yield
             return
         self._collector = CollectorThread(self._settings, names)

@@ -14,8 +14,9 @@
                             routing_key, by
 
 `report` is a `domain_event_broker.handling.Report`. Receivers run where it happens: in the
-subscriber's thread, in a background thread, or in a command. What they raise is logged by Django
-and disturbs nobody; what they wait for, all wait for.
+thread of the handler, in a background thread, or in a command; several at once, where several
+handlers run. What they raise is logged by Django and disturbs nobody; what they wait for, that
+thread waits for.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -37,11 +37,17 @@ class StopSign:
                 self._wake.get(timeout=timeout_seconds)
 
 
-@contextmanager
-def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call `stop` on the first SIGTERM or SIGINT; end the process at once on the next.
+def _nothing() -> None:
+    """For who has nothing more to end than itself."""
 
-    `stop` runs inside whatever the main thread does, so it must take no lock. Outside of the main
+
+@contextmanager
+def stopping_on_signals(
+    stop: Callable[[], None], insist: Callable[[], None] = _nothing
+) -> Iterator[None]:
+    """Call `stop` on the first SIGTERM or SIGINT; call `insist` and end the process on the next.
+
+    Both run inside whatever the main thread does, so they must take no lock. Outside of the main
     thread, where Python allows no signal handlers, nothing is changed.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -52,6 +58,7 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal is_asked
         if is_asked:
+            insist()
             os._exit(128 + number)
         is_asked = True
         stop()
@@ -62,3 +69,17 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def hold_signals() -> Callable[[], None]:
+    """Keep SIGTERM and SIGINT from this thread until what is returned is called.
+
+    What came before has been handled then. A process that is forked meanwhile keeps them waiting,
+    too.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    return lambda: _let_in(before)
+
+
+def _let_in(mask: Iterable[int]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -12,6 +12,7 @@ from django.db import connections
 from ..errors import HandlerError
 from ..names import check_binding_keys, check_handler_name, dead_letter_queue
 from ..retrying import check_retries
+from ..subscribing import check_concurrency
 from .declarations import OPTIONS, Declaration
 from .dialects import UnsupportedDatabase, check_supported
 from .suggestions import nearest_first
@@ -161,6 +162,10 @@ def _options_problem(declaration: Declaration, service: str | None) -> _Found | 
                 f"{name} must be True or False, not {value!r}.",
                 "Leave it out for what fits a lasting queue.",
             )
+    try:
+        check_concurrency(declaration.concurrency)
+    except HandlerError as error:
+        return "E011", str(error), "Leave it out to have the events handled in order."
     return None
 
 

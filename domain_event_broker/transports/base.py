@@ -8,7 +8,7 @@ Every method may be called from any thread unless it says otherwise; all failure
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import TracebackType
@@ -70,10 +70,19 @@ class Subscription:
     auto_delete: bool = False
     #: Whether handlers may retry, so that delays must work from the start.
     retries: bool = False
+    #: How many of its deliveries may be handled at once; so many must be at hand.
+    concurrency: int = 1
 
     @property
     def is_lasting(self) -> bool:
         return not (self.exclusive or self.auto_delete)
+
+    def prefetch(self, settings: Settings) -> int:
+        """How many of its deliveries a consumer may hold unsettled.
+
+        One if `CRASH_ATTEMPTS` is 1: what waits beside the first crash would be dead-lettered, too.
+        """
+        return max(settings.prefetch, self.concurrency) if settings.crash_attempts > 1 else 1
 
 
 @dataclass(slots=True, eq=False)
@@ -122,8 +131,21 @@ class Consumer(ABC):
         """Let deliveries come in, for all subscriptions. Does nothing when started."""
 
     @abstractmethod
-    def receive(self, timeout_seconds: float) -> Delivery | None:
-        """The next delivery, or ``None`` after the timeout or once stopped."""
+    def receive(self, timeout_seconds: float, without: Container[str] = ()) -> Delivery | None:
+        """The next delivery, or ``None`` after the timeout or once stopped.
+
+        :param without: names of subscriptions that the caller has no room for. What waits for them
+            is left to others where the transport can; what is at hand comes all the same. It may
+            change meanwhile: say `look_again` when one is out of it.
+        """
+
+    @abstractmethod
+    def look_again(self) -> None:
+        """Have a `receive` that waits look again at what it is to do without; returns at once."""
+
+    @abstractmethod
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether it can still be settled. If not, it comes again: to handle it is of no use."""
 
     @abstractmethod
     def ack(self, delivery: Delivery) -> None:

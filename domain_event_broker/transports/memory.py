@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, NamedTuple
@@ -224,12 +224,12 @@ class MemoryConsumer(Consumer):
             self._is_started = True
             self._broker.changed.notify_all()
 
-    def receive(self, timeout_seconds: float) -> Delivery | None:
+    def receive(self, timeout_seconds: float, without: Container[str] = ()) -> Delivery | None:
         deadline = time.monotonic() + timeout_seconds
         with self._broker.changed:
             while self._is_started:
                 next_due_seconds = self._broker.release_due()
-                delivery = self._next()
+                delivery = self._next(without)
                 if delivery is not None:
                     return delivery
                 remaining = deadline - time.monotonic()
@@ -240,10 +240,18 @@ class MemoryConsumer(Consumer):
                 )
         return None
 
-    def _next(self) -> Delivery | None:
+    def look_again(self) -> None:
+        with self._broker.changed:
+            self._broker.changed.notify_all()
+
+    def holds(self, delivery: Delivery) -> bool:
+        with self._broker.changed:
+            return id(delivery) in self._unsettled
+
+    def _next(self, without: Container[str]) -> Delivery | None:
         for name, subscription in self._subscriptions.items():
             queue = self._broker.queues.get(name)
-            if queue is not None and queue.ready:
+            if queue is not None and queue.ready and name not in without:
                 # Turns, so that a busy handler leaves room for the others.
                 self._subscriptions[name] = self._subscriptions.pop(name)
                 queued = queue.ready.popleft()

@@ -100,6 +100,38 @@ def test_events_that_were_delivered_before_are_handled_one_at_a_time(
     assert take_all(broker_url, "careful-dl") == []
 
 
+@pytest.mark.parametrize(("settings", "widest"), [({"PREFETCH": 3}, 20), ({"PREFETCH": 30}, 30)])
+def test_there_are_at_least_as_many_as_are_handled_at_once(
+    broker_url: str,
+    broker_vhost: str,
+    rabbitmq: RabbitmqNode,
+    settings: dict[str, int],
+    widest: int,
+) -> None:
+    handler = Recorder()
+    subscriber = Subscriber({"URL": broker_url, **settings})
+    subscriber.register(handler, "wide", ["#"], concurrency=20)
+    publish(broker_url)
+    with consuming(subscriber):
+        handler.wait_for(MANY)
+        wait_until(lambda: prefetch_counts(rabbitmq, broker_vhost) == [widest], PATIENCE_SECONDS)
+
+
+def test_a_first_crash_that_counts_is_to_take_no_other_along(
+    broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode
+) -> None:
+    handler = Held()
+    subscriber = Subscriber({"URL": broker_url, "CRASH_ATTEMPTS": 1})
+    subscriber.register(handler, "alone", ["#"], concurrency=20)
+    publish(broker_url, 5)
+    with consuming(subscriber):
+        handler.wait_for(1)
+        assert ready_count(broker_url, "alone") == 4
+        handler.may_go.set()
+        handler.wait_for(5)
+        wait_until(lambda: prefetch_counts(rabbitmq, broker_vhost) == [1], PATIENCE_SECONDS)
+
+
 @pytest.mark.parametrize("kind", ["exclusive", "auto_delete"])
 def test_a_queue_that_goes_with_its_consumer_stays_while_it_is_consumed(
     broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode, kind: str

@@ -1,5 +1,6 @@
 """The whole contract. A transport's file subclasses it and gives it a `make_transport` fixture."""
 
+from .concurrency import Concurrency
 from .dead_letters import DeadLetters
 from .publishing import Publishing
 from .receiving import Receiving
@@ -11,6 +12,14 @@ from .subscriptions import Subscriptions
 
 
 class TransportContract(
-    Publishing, Routing, Subscriptions, Receiving, Settling, Retries, DeadLetters, Requeueing
+    Publishing,
+    Routing,
+    Subscriptions,
+    Receiving,
+    Settling,
+    Concurrency,
+    Retries,
+    DeadLetters,
+    Requeueing,
 ):
     pass

@@ -283,3 +283,24 @@ class TestOldConnections:
 
         assert set(looks) == set(threads)
         assert threading.current_thread() not in looks
+
+
+def test_each_thread_looks_after_its_own_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That another has just looked is no reason not to."""
+    looked: list[int] = []
+    monkeypatch.setattr(care, "close_old_connections", lambda: looked.append(threading.get_ident()))
+    monkeypatch.setattr(care, "_LOOK_SECONDS", LIMIT_SECONDS)
+    handle = DatabaseCare(lambda: False).around(lambda event: None)
+    threads: list[int] = []
+    both = threading.Barrier(2)
+
+    def work() -> None:
+        both.wait(LIMIT_SECONDS)
+        threads.append(threading.get_ident())
+        for _ in range(3):
+            handle(DomainEvent("order.placed"))
+
+    for thread in [start_thread(work) for _ in range(2)]:
+        thread.join(LIMIT_SECONDS)
+
+    assert sorted(looked) == sorted(threads)

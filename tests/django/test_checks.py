@@ -132,6 +132,8 @@ def test_e003_same_names() -> None:
         ("E010", lambda: declare(on_order)),
         ("E011", lambda: declare("order.*", retries=3)(on_order)),
         ("E011", lambda: declare("order.*", inbox="yes")(on_order)),
+        ("E011", lambda: declare("order.*", concurrency=0)(on_order)),
+        ("E011", lambda: declare("order.*", concurrency="4")(on_order)),
         ("E012", lambda: declare("order.*", using="nowhere")(on_order)),
         ("E012", lambda: declare("order.*", using=5)(on_order)),
     ],

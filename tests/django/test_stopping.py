@@ -8,7 +8,12 @@ import threading
 
 import pytest
 
-from domain_event_broker.django.stopping import SIGNALS, StopSign, stopping_on_signals
+from domain_event_broker.django.stopping import (
+    SIGNALS,
+    StopSign,
+    hold_signals,
+    stopping_on_signals,
+)
 from tests.support.threads import start_thread
 from tests.support.waiting import wait_until
 
@@ -75,3 +80,18 @@ class TestSignals:
 
         assert seen == [signal.getsignal(number) for number in SIGNALS]
         assert threading.current_thread() is threading.main_thread()
+
+    @pytest.mark.parametrize("number", SIGNALS)
+    def test_one_that_is_held_comes_when_it_is_let_in(self, number: signal.Signals) -> None:
+        asked: list[str] = []
+        with stopping_on_signals(lambda: asked.append("stop")):
+            let_in = hold_signals()
+            try:
+                signal.pthread_kill(threading.get_ident(), number)
+                assert number in signal.sigpending()
+                assert asked == []
+            finally:
+                let_in()
+            wait_until(lambda: asked)
+
+        assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

@@ -12,8 +12,9 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from ..leases import LeaseKeeper, new_token
 from ..models import QueuedMessage
 from ..querysets import QueuedMessageQuerySet
 from . import waking
+from .caution import Caution
 from .queues import dead_letters_of, declare, keep, leave
 
 log = logging.getLogger(__name__)
@@ -55,6 +57,15 @@ class _Move(NamedTuple):
     step: Callable[[QueuedMessageQuerySet], int]
 
 
+@dataclass(slots=True)
+class _Batch:
+    """How many messages of a queue were asked for last, when, and which came."""
+
+    size: int = 1
+    claimed_at: float = 0.0
+    row_ids: Sequence[int] = ()
+
+
 class DatabaseConsumer(Consumer):
     """Receives for any number of subscriptions."""
 
@@ -69,18 +80,22 @@ class DatabaseConsumer(Consumer):
         self._subscriptions: dict[int, Subscription] = {}
         self._passing: set[int] = set()
         self._buffer: deque[Delivery] = deque()
-        #: What we hold a lease of, by row id.
+        #: What we hold a lease of, by row id; changed by who works on the database.
         self._held: dict[int, Delivery] = {}
+        #: When these leases end, unless they are renewed, by `time.monotonic`.
+        self._leases: dict[int, float] = {}
         #: Row ids, in order; a dict, since it is asked for each.
         self._acked: dict[int, None] = {}
         self._moves: deque[_Move] = deque()
-        self._batch_size = 1
+        self._batches: dict[int, _Batch] = {}
+        self._caution = Caution(settings.lease_seconds)
         self._statistics_at = -math.inf
         self._wants_statistics = False
-        self._claimed_at = 0.0
         # By `time.monotonic`, when the lease of what is in the buffer ends, unless it is renewed.
         self._leased_until = 0.0
         self._is_started = self._is_closed = self._is_woken = self._is_failing = False
+        # Callers of `receive` that wait, whom what is acknowledged gives something to do.
+        self._idle = 0
         self._keeper = LeaseKeeper(
             self._tend, settings.lease_seconds, "domain-event-broker subscriber", self._say_goodbye
         )
@@ -107,6 +122,7 @@ class DatabaseConsumer(Consumer):
             raise translate(error, self._alias) from error
         with self._changed:
             self._subscriptions[queue] = subscription
+            self._batches[queue] = _Batch()
             if not subscription.is_lasting:
                 self._passing.add(queue)
                 self._keeper.start()
@@ -133,7 +149,15 @@ class DatabaseConsumer(Consumer):
 
     # Receiving
 
-    def receive(self, timeout_seconds: float) -> Delivery | None:
+    def look_again(self) -> None:
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
+
+    def holds(self, delivery: Delivery) -> bool:
+        return self._is_open(delivery) and time.monotonic() < self._leases.get(delivery.token, 0.0)
+
+    def receive(self, timeout_seconds: float, without: Container[str] = ()) -> Delivery | None:
         now = time.monotonic()
         deadline = now + timeout_seconds
         while self._is_started:
@@ -145,7 +169,7 @@ class DatabaseConsumer(Consumer):
                 self._is_woken = False
                 if now >= self._leased_until:
                     self._give_back_buffer()  # we slept, and others may have them
-            wait_seconds = self._refill()
+            wait_seconds = self._refill(without, deadline)
             now = time.monotonic()
             remaining = deadline - now
             with self._changed:
@@ -153,17 +177,26 @@ class DatabaseConsumer(Consumer):
                     continue
                 if remaining <= 0:
                     return None
-                if self._is_started and not self._is_woken:
-                    self._changed.wait(min(wait_seconds, remaining))
+                self._wait(min(wait_seconds, remaining))
         return None
 
-    def _refill(self) -> float:
+    def _wait(self, seconds: float) -> None:
+        """Wait until something is to be done; call it with `_changed`."""
+        self._idle += 1
+        # Looked at after that: who acknowledges now sees us wait, or else we see it here.
+        has_news = self._is_woken or (bool(self._acked) and not self._is_failing)
+        if self._is_started and not has_news:
+            self._changed.wait(seconds)
+        self._idle -= 1
+
+    def _refill(self, without: Container[str], deadline: float) -> float:
         """Settle what is to be settled, and claim a batch; else tell how long to wait."""
-        if not self._working.acquire(blocking=False):
-            return _POLL_SECONDS  # another thread is at it
+        patience_seconds = min(max(deadline - time.monotonic(), 0.0), _POLL_SECONDS)
+        if not self._working.acquire(timeout=patience_seconds):
+            return 0.0  # another thread is at it
         try:
             self._settle_pending()
-            return self._claim()
+            return self._claim(without)
         except DatabaseError as error:
             self._note_failure(error)
             return _FAILURE_PAUSE_SECONDS
@@ -172,38 +205,63 @@ class DatabaseConsumer(Consumer):
             with self._changed:
                 self._changed.notify_all()
 
-    def _claim(self) -> float:
+    def _claim(self, without: Container[str]) -> float:
         dues = _rows(self._alias).seconds_until_due(self._subscriptions)
         self._is_failing = False
-        for queue in [each for each in self._subscriptions if dues.get(each, 1.0) <= 0]:
-            # Turns, so that a busy handler leaves room for the others.
-            subscription = self._subscriptions[queue] = self._subscriptions.pop(queue)
-            if self._claim_from(queue, subscription):
-                return 0.0
+        if not self._caution.is_handling_one(self._held.values()) and self._claim_from_one_of(
+            self._caution.narrow(self._wanted(dues, without))
+        ):
+            return 0.0
         poll_seconds = _POLL_SECONDS if self._listener is None else _LISTENING_POLL_SECONDS
         return min([poll_seconds, *(seconds for seconds in dues.values() if seconds > 0)])
 
-    def _claim_from(self, queue: int, subscription: Subscription) -> bool:
+    def _wanted(self, dues: Mapping[int, float], without: Container[str]) -> list[int]:
+        """The queues of which something is due, those first whose turn is next."""
+        return [
+            queue
+            for queue, subscription in self._subscriptions.items()
+            if dues.get(queue, 1.0) <= 0 and subscription.name not in without
+        ]
+
+    def _claim_from_one_of(self, queues: list[int]) -> bool:
+        with_suspects = self._caution.may_claim_one(self._held)
+        for queue in queues:
+            # Turns, so that a busy handler leaves room for the others.
+            subscription = self._subscriptions[queue] = self._subscriptions.pop(queue)
+            if self._claim_from(queue, subscription, with_suspects):
+                return True
+            if not with_suspects and _rows(self._alias).begins_with_suspect(queue):
+                self._caution.wait(queue)
+                return False
+        self._caution.none_waits()
+        return False
+
+    def _claim_from(self, queue: int, subscription: Subscription, with_suspects: bool) -> bool:
         claim = partial(
             _rows(self._alias).claim,
             queue,
-            self._next_batch_size(),
+            self._next_batch_size(queue, subscription),
             self._token,
             self._settings.lease_seconds,
+            with_suspects=with_suspects,
         )
         now = time.monotonic()
         leased_until = now + self._settings.lease_seconds
         rows = waiting_out_locks(claim)
         self._note_claim(time.monotonic() - now)
         deliveries = [Delivery(row.message, subscription, row.crashes, row.id) for row in rows]
+        self._batches[queue].row_ids = [row.id for row in rows]
         with self._changed:
             self._leased_until = (
                 min(self._leased_until, leased_until) if self._buffer else leased_until
             )
             self._held.update((delivery.token, delivery) for delivery in deliveries)
+            self._leases.update((delivery.token, leased_until) for delivery in deliveries)
             self._buffer.extend(deliveries)
             if not self._is_started:
                 self._give_back_buffer()
+        if any(row.crashes for row in rows):
+            self._caution.claimed()
         return bool(rows)
 
     def _note_claim(self, took_seconds: float) -> None:
@@ -213,23 +271,29 @@ class DatabaseConsumer(Consumer):
             self._wants_statistics = True
             self._keeper.kick()
 
-    def _next_batch_size(self) -> int:
+    def _next_batch_size(self, queue: int, subscription: Subscription) -> int:
+        batch = self._batches[queue]
         now = time.monotonic()
-        took_seconds, self._claimed_at = now - self._claimed_at, now
+        took_seconds, batch.claimed_at = now - batch.claimed_at, now
         if took_seconds < _BATCH_SECONDS:
-            self._batch_size *= 2
+            # Where several are handled at once, it may be the first of them that want the next.
+            batch.size *= 2 if self._is_half_settled(batch) else 1
         elif took_seconds > 2 * _BATCH_SECONDS:
-            self._batch_size = max(self._batch_size // 2, 1)
-        # What only waits beside a crash must not be taken for one at once.
-        most = self._settings.prefetch if self._settings.crash_attempts > 1 else 1
-        self._batch_size = min(self._batch_size, most)
-        return self._batch_size
+            batch.size = max(batch.size // 2, 1)
+        batch.size = min(batch.size, subscription.prefetch(self._settings))
+        return batch.size
+
+    def _is_half_settled(self, batch: _Batch) -> bool:
+        unsettled = sum(row_id in self._held for row_id in batch.row_ids)
+        return 2 * unsettled <= len(batch.row_ids)
 
     # Settling
 
     def ack(self, delivery: Delivery) -> None:
         if self._is_open(delivery):
             self._acked[delivery.token] = None
+            if self._idle:
+                self.look_again()
 
     def retry(self, delivery: Delivery, message: Message, due_at_ms: int) -> None:
         queue = self._queue_of(delivery)
@@ -257,7 +321,11 @@ class DatabaseConsumer(Consumer):
             if not self._is_open(delivery):
                 return
             self._moves.append(_Move(delivery, step))
-        self._settle_now()
+            is_started = self._is_started
+        if is_started:
+            self._settle_now()
+        else:  # not even who stops us waits for the database
+            self._keeper.kick()
 
     def _is_open(self, delivery: Delivery) -> bool:
         """Whether it is ours to settle. What is settled is no more, once that is stored."""
@@ -274,6 +342,8 @@ class DatabaseConsumer(Consumer):
                 self._settle_pending()
         except DatabaseError as error:
             self._note_failure(error)
+        with self._changed:
+            self._changed.notify_all()
 
     def _settle_pending(self) -> None:
         """Store what was decided; call it with `_working`.
@@ -302,7 +372,7 @@ class DatabaseConsumer(Consumer):
             )
         with self._changed:
             for row_id in ids:
-                del self._held[row_id]
+                del self._held[row_id], self._leases[row_id]
 
     def _has_pending(self) -> bool:
         return bool(self._moves or self._acked)
@@ -319,9 +389,10 @@ class DatabaseConsumer(Consumer):
         self._keeper.kick()
 
     def _give_back_buffer(self) -> None:
-        while self._buffer:
-            delivery = self._buffer.popleft()
-            self._moves.append(_Move(delivery, lambda row: row.give_back()))
+        with suppress(IndexError):  # a caller of `receive` takes without the lock
+            while True:
+                delivery = self._buffer.popleft()
+                self._moves.append(_Move(delivery, lambda row: row.give_back()))
 
     def flush(self, timeout_seconds: float) -> bool:
         if not self._has_pending():
@@ -357,6 +428,7 @@ class DatabaseConsumer(Consumer):
             _rows(self._alias).held_by(self._token, held).renew(self._settings.lease_seconds)
             with self._changed:
                 self._leased_until = leased_until
+                self._leases.update((each, leased_until) for each in held if each in self._leases)
         if passing:
             keep(self._alias, passing, self._settings.lease_seconds)
         if self._wants_statistics:

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -84,13 +84,18 @@ class AmqpConsumer(Consumer):
         self._unsettled = 0
         # Of those, what is decided and goes out with the next `on_posted`.
         self._untold = 0
+        # What came, and what of it can be received.
+        self._arrived: list[Delivery] = []
         self._received: SimpleQueue[Delivery | None] = SimpleQueue()
         self._connection: Connection | None = None
         # What a caller of `receive` has and the broker was not told about.
         self._taken: set[Any] = set()
+        # Those with acknowledgements to send, and those that wait for what was too slow.
+        self._acknowledging: set[SubscriptionChannel] = set()
+        self._timed_out: set[SubscriptionChannel] = set()
         # What nobody took before `stop`, and whether it still waits for what was taken.
         self._unwanted: list[Delivery] = []
-        self._is_quiet = False
+        self._is_ending = self._is_quiet = False
         # Timers of moves that are tried again later.
         self._held: dict[int, Any] = {}
         # Why nothing can be consumed.
@@ -124,11 +129,11 @@ class AmqpConsumer(Consumer):
         self._is_started = True
         self._thread.post(self._start)
 
-    def receive(self, timeout_seconds: float) -> Delivery | None:
+    def receive(self, timeout_seconds: float, without: Container[str] = ()) -> Delivery | None:
         deadline = time.monotonic() + timeout_seconds
         while self._is_started:
             try:
-                delivery = self._received.get(timeout=max(deadline - time.monotonic(), 0))
+                delivery = self._next_received(deadline)
             except Empty:
                 if self._thread.is_closing and not self._is_closed:
                     raise TransportClosed("The connection's thread has ended.") from None
@@ -138,10 +143,23 @@ class AmqpConsumer(Consumer):
                 if self._refusal is not None:
                     raise self._refusal
                 return None
-            if _channel(delivery).is_current(delivery):
+            if self.holds(delivery):
                 self._taken.add(delivery.token)
                 return delivery
         return None
+
+    def _next_received(self, deadline: float) -> Delivery | None:
+        try:
+            return self._received.get_nowait()
+        except Empty:
+            self._thread.hurry()  # more may come for what was settled
+            return self._received.get(timeout=max(deadline - time.monotonic(), 0))
+
+    def look_again(self) -> None:
+        """The broker sends what there is, up to the prefetch, whoever has room for it."""
+
+    def holds(self, delivery: Delivery) -> bool:
+        return _channel(delivery).is_current(delivery)
 
     def ack(self, delivery: Delivery) -> None:
         self._settle(partial(self._ack, delivery))
@@ -161,7 +179,7 @@ class AmqpConsumer(Consumer):
         with self._lock:
             self._unsettled += 1
         try:
-            self._thread.post(work)
+            self._thread.post_soon(work)
         except TransportClosed:
             self._done()  # it comes back by itself
 
@@ -205,6 +223,7 @@ class AmqpConsumer(Consumer):
 
     def on_open(self, connection: Connection) -> None:
         self._connection = connection
+        connection.after_reading = self._hand_over
         self._is_exchange_missing = False
         self._bind_at = _next_binding()
         for channel in self._channels.values():
@@ -230,9 +249,14 @@ class AmqpConsumer(Consumer):
             channel.start()
 
     def on_posted(self) -> None:
-        for channel in self._channels.values():
+        # Not all of them each time: there may be a thousand.
+        acknowledging, self._acknowledging = self._acknowledging, set()
+        for channel in acknowledging:
             channel.flush()
+        for channel in self._timed_out.copy():
             channel.on_idle()
+            if not channel.is_timed_out:
+                self._timed_out.discard(channel)
         self._release_in_time()
         untold, self._untold = self._untold, 0
         if untold:
@@ -241,7 +265,13 @@ class AmqpConsumer(Consumer):
     # Of the channels
 
     def on_delivery(self, delivery: Delivery) -> None:
-        self._received.put(delivery)
+        self._arrived.append(delivery)
+
+    def _hand_over(self) -> None:
+        """All that came together at once, so that whoever waits is woken once."""
+        for delivery in self._arrived:
+            self._received.put(delivery)
+        self._arrived.clear()
 
     def on_unwanted(self, delivery: Delivery) -> None:
         """Release what no caller of `receive` has taken, in time."""
@@ -253,8 +283,12 @@ class AmqpConsumer(Consumer):
         self._refusal = error
         self._received.put(None)
 
-    def is_handling(self) -> bool:
-        return bool(self._taken)
+    def on_timed_out(self, channel: SubscriptionChannel) -> frozenset[Any]:
+        self._timed_out.add(channel)
+        return self.being_handled()
+
+    def being_handled(self) -> frozenset[Any]:
+        return frozenset(self._taken)
 
     def on_missing_exchange(self) -> None:
         if self._is_exchange_missing:
@@ -334,6 +368,7 @@ class AmqpConsumer(Consumer):
 
     def _stop(self) -> None:
         """Give back what nobody took; done when no channel can bring more."""
+        self._is_ending = True
         self._unstarted.clear()
         running = set(self._channels.values())
 
@@ -382,7 +417,9 @@ class AmqpConsumer(Consumer):
         counts.set_result([channel.count() for channel in self._channels.values()])
 
     def _ack(self, delivery: Delivery) -> None:
-        _channel(delivery).settle(delivery)
+        channel = _channel(delivery)
+        channel.settle(delivery)
+        self._acknowledging.add(channel)
         self._taken.discard(delivery.token)
         # Not done before it is told: who waits for that may close the connection at once.
         self._untold += 1
@@ -390,10 +427,16 @@ class AmqpConsumer(Consumer):
     def _release(self, delivery: Delivery) -> None:
         if self._is_suspect(delivery):
             self._move(delivery, partial(return_target, delivery))
-        else:
-            self._taken.discard(delivery.token)
-            _channel(delivery).release([delivery])
-            self._done()
+            return
+        self._taken.discard(delivery.token)
+        if self._is_ending:
+            # Together with all that nobody took: those who handle give back many at once.
+            if not self._unwanted:
+                self._thread.loop.call_later(_GIVE_BACK_SECONDS, self._release_unwanted)
+            self._unwanted.append(delivery)
+            return
+        _channel(delivery).release([delivery])
+        self._done()
 
     def _is_suspect(self, delivery: Delivery) -> bool:
         """Whether one delivery more without an outcome would make a poison of it.

@@ -55,8 +55,14 @@ class Watcher(Protocol):
     def on_missing_exchange(self) -> None:
         """Somebody deleted the exchange."""
 
-    def is_handling(self) -> bool:
-        """Whether anything that was delivered is being handled."""
+    def on_timed_out(self, channel: SubscriptionChannel) -> frozenset[Any]:
+        """What was delivered took too long to be settled; `on_idle` is awaited.
+
+        Returns what is being handled now.
+        """
+
+    def being_handled(self) -> frozenset[Any]:
+        """The tokens of what was received and is not settled yet, of all subscriptions."""
 
 
 class SubscriptionChannel:
@@ -102,9 +108,17 @@ class SubscriptionChannel:
         self._is_cancelled = False
         # Whether what was delivered took too long to be acknowledged.
         self._is_timed_out = False
+        # What was being handled when it was timed out.
+        self._slow: frozenset[Any] = frozenset()
         self._has_consumed = False
         self._pacing = Pacing(settings)
+        self._prefetch = subscription.prefetch(settings)
         self._timer: Any = None
+
+    @property
+    def is_timed_out(self) -> bool:
+        """Whether it consumes again only when what was too slow has ended."""
+        return self._is_timed_out
 
     @property
     def is_established(self) -> bool:
@@ -163,7 +177,7 @@ class SubscriptionChannel:
         if self._is_cancelled:
             self._is_cancelled = False
             # From RabbitMQ 4.3 on, what took too long to be acknowledged ends so.
-            self._is_timed_out = True
+            self._time_out()
             log.error(
                 "%s: the broker cancelled the consumer, though there is a queue: a handler took "
                 "longer than consumer_timeout, or the queue's leader moved, or somebody deleted "
@@ -177,7 +191,7 @@ class SubscriptionChannel:
         if channel is None:
             return
         self._declaration.send(channel, delays=self.subscription.retries)
-        prefetch = _NARROW if self._is_narrow else self._settings.prefetch
+        prefetch = _NARROW if self._is_narrow else self._prefetch
         channel.basic_qos(prefetch_count=prefetch, callback=self._on_declared)
 
     @property
@@ -285,13 +299,17 @@ class SubscriptionChannel:
             callback=lambda frame: self._works(),
         )
 
+    def _time_out(self) -> None:
+        self._is_timed_out = True
+        self._slow = self._watcher.on_timed_out(self)
+
     def on_idle(self) -> None:
-        """Consume again after a timeout, unless something is still being handled.
+        """Consume again after a timeout, unless what was being handled then still is.
 
         What came meanwhile would only wait, and run into the same timeout: each time a delivery
         without an outcome, until it were taken for a poison.
         """
-        if self._is_timed_out and not self._watcher.is_handling():
+        if self._is_timed_out and self._slow.isdisjoint(self._watcher.being_handled()):
             self._is_timed_out = False
             if self._may_consume:
                 self._consume()
@@ -388,10 +406,8 @@ class SubscriptionChannel:
         A consumer keeps the prefetch that it began with. The acknowledgement waits for the
         cancel-ok, so that nothing is delivered to a consumer that is being cancelled.
         """
-        if self._settings.prefetch == _NARROW or self._consumer_tag is None or not self._is_open:
+        if self._prefetch == _NARROW or self._consumer_tag is None or not self._is_open:
             return
-        if self._settings.crash_attempts == 1:
-            return  # what only waited beside the first crash would count as crashed
         assert self.channel is not None
         self._is_narrow, self._is_widening = False, True
         cancel_keeping_deliveries(self.channel, self._consumer_tag, callback=self._on_narrow_end)
@@ -405,7 +421,7 @@ class SubscriptionChannel:
         self.flush()
         self._stopped()
         if self._wants_deliveries:
-            channel.basic_qos(prefetch_count=self._settings.prefetch, callback=_ignore)
+            channel.basic_qos(prefetch_count=self._prefetch, callback=_ignore)
             self._consume()
 
     # Losing
@@ -437,7 +453,8 @@ class SubscriptionChannel:
             return
         node = self._thread.node
         error = self._declaration.explain(reason, node) or translate(reason, node)
-        self._is_timed_out = self._is_timed_out or is_consumer_timeout(reason)
+        if is_consumer_timeout(reason) and not self._is_timed_out:
+            self._time_out()
         if self._is_cancelled:
             error = BrokerUnavailable("The broker cancelled the consumer.")
         is_ours = not isinstance(error, ConfigurationError) and self._is_established

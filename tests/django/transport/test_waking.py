@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from contextlib import suppress
 
 import pytest
@@ -59,8 +60,8 @@ def wait_for_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     looks: list[float] = []
     claim = consumer._claim
 
-    def look() -> float:
-        looks.append(claim())
+    def look(without: Container[str]) -> float:
+        looks.append(claim(without))
         return looks[-1]
 
     monkeypatch.setattr(consumer, "_claim", look)

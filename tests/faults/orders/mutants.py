@@ -23,14 +23,14 @@ def ack_first() -> None:
     SubscriptionChannel.flush = lambda self: None  # type: ignore[method-assign]
     receive = DatabaseConsumer.receive
 
-    def receive_acked(self: DatabaseConsumer, timeout_seconds: float) -> Any:
-        delivery = receive(self, timeout_seconds)
+    def receive_acked(self: DatabaseConsumer, *arguments: Any) -> Any:
+        delivery = receive(self, *arguments)
         if delivery is not None:
             self.ack(delivery)
             self.flush(FLUSH_SECONDS)
         return delivery
 
-    DatabaseConsumer.receive = receive_acked  # type: ignore[method-assign]
+    DatabaseConsumer.receive = receive_acked  # type: ignore[method-assign, assignment]
 
 
 def ack_before_copying() -> None:
