@@ -6,6 +6,7 @@ ROW ?=
 RUNS ?= 20
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+BENCH_PLOTS ?=
 
 BIN := .venv/bin
 # Without what processes and databases do, and without the long one.
@@ -13,12 +14,14 @@ ABOUT_BROKERS := broker $(foreach row,1 2 10 20 21 22 23 24,and not fault(row=$(
 TYPED := domain_event_broker tests example_project benchmarks manage.py
 comma := ,
 EACH_RELEASE = $(subst $(comma), ,$(RELEASES))
+DRAWN = $(if $(BENCH_PLOTS),--plots $(BENCH_PLOTS))
 # Tests wait more than they work; what each release prints comes when it is through.
 AT_ONCE = $(MAKE) --no-print-directory --output-sync=target
 
 .DEFAULT_GOAL := help
 .PHONY: help setup venv rabbitmq postgresql demo demo-rabbitmq test lint types test-fast \
-	test-postgresql test-brokers test-faults soak prepare-brokers test-matrix bench clean
+	test-postgresql test-brokers test-faults soak prepare-brokers test-matrix \
+	bench bench-quick bench-growth librabbitmq plotting clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -88,8 +91,22 @@ prepare-brokers: ## make the RabbitMQ releases in RELEASES that are not installe
 test-matrix: venv ## what test-fast runs, on each Python and Django (PAIRS="3.12-6.1")
 	PAIRS="$(PAIRS)" $(BIN)/python scripts/run_matrix.py
 
-bench: setup ## measure beside peers, on private servers (BENCH_ARGS="publish --rounds 5")
-	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+bench: setup librabbitmq plotting ## measure beside peers, on private servers (BENCH_ARGS="send --rounds 5" BENCH_PLOTS=folder)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS) $(DRAWN)
+
+bench-quick: setup librabbitmq plotting ## a first impression: the main ones, one round, fewer events
+	$(BIN)/python -m benchmarks --quick $(BENCH_ARGS) $(DRAWN)
+
+bench-growth: setup librabbitmq plotting ## those with rows that take minutes, with them
+	$(BIN)/python -m benchmarks --growth --rounds 1 $(BENCH_ARGS) $(DRAWN)
+
+librabbitmq:
+	@scripts/install-librabbitmq
+
+# Only plots need it, and so it is no part of the development tools.
+plotting: venv
+	@$(if $(BENCH_PLOTS),$(BIN)/python -c 'import matplotlib' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]')
 
 clean: ## remove what was made here (not the prepared RabbitMQ releases)
 	rm -rf .venv .matrix build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

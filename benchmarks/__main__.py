@@ -3,7 +3,9 @@
 python -m benchmarks                        all of them
 python -m benchmarks publish --rounds 5     one
 python -m benchmarks --json figures.json    with every round's figures, in a file
-python -m benchmarks relay --growth         the relay from a million rows, too
+python -m benchmarks --plots plots          with plots as SVG, in a folder
+python -m benchmarks --quick                a first impression
+python -m benchmarks --growth               those that have rows which take minutes, with them
 """
 
 from __future__ import annotations
@@ -21,13 +23,22 @@ from tests.support.postgresql import PostgresqlNotFound
 from tests.support.releases import ReleaseNotFound
 
 from .bench import Bench
+from .c_clients import ClientNotBuilt
+from .plots import can_draw, draw
 from .processes import SubjectFailed
 from .rounds import say
-from .scenarios import SCENARIOS
+from .scenarios import GROWING, QUICK, SCENARIOS
 from .sections import Section
 from .servers import Servers
 
 DEFAULT_ROUNDS = 3
+NO_BENCHMARK = (
+    ClientNotBuilt,
+    PeerNotInstalled,
+    PostgresqlNotFound,
+    ReleaseNotFound,
+    SubjectFailed,
+)
 
 
 def main() -> int:
@@ -35,14 +46,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     try:
         with Servers() as servers:
-            bench = Bench(servers, arguments.rounds, growth=arguments.growth)
-            sections = [*measured(bench, arguments.scenarios or SCENARIOS)]
-    except (PeerNotInstalled, PostgresqlNotFound, ReleaseNotFound, SubjectFailed) as error:
+            growth, quick = arguments.growth, arguments.quick
+            bench = Bench(servers, arguments.rounds, growth=growth, quick=quick)
+            sections = [*measured(bench, arguments.scenarios)]
+    except NO_BENCHMARK as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
     if arguments.json:
         found = [section.as_json() for section in sections]
         arguments.json.write_text(f"{json.dumps(found, indent=2)}\n")
+    if arguments.plots:
+        draw_all(sections, arguments.plots)
     return 0
 
 
@@ -55,6 +69,12 @@ def measured(bench: Bench, names: Iterable[str]) -> Iterator[Section]:
             yield section
 
 
+def draw_all(sections: Iterable[Section], folder: Path) -> None:
+    for section in sections:
+        if section.plot is not None:
+            say(f"plotted {draw(section.plot, section.title, folder)}")
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
@@ -62,14 +82,26 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}")
-    parser.add_argument("--rounds", type=whole_number, default=DEFAULT_ROUNDS)
+    parser.add_argument("--rounds", type=whole_number, help=f"{DEFAULT_ROUNDS}, or 1 if --quick")
     parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--growth", action="store_true", help="the relay from a million rows, too")
+    parser.add_argument("--plots", type=Path, metavar="FOLDER")
+    parser.add_argument("--quick", action="store_true", help="fewer events; of all, the main ones")
+    parser.add_argument("--growth", action="store_true", help="with the rows that take minutes")
     arguments = parser.parse_args()
+    if arguments.plots and not can_draw():
+        parser.error("--plots needs matplotlib: pip install -e '.[bench]' installs it")
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    arguments.scenarios = arguments.scenarios or default_scenarios(arguments)
+    arguments.rounds = arguments.rounds or (1 if arguments.quick else DEFAULT_ROUNDS)
     return arguments
+
+
+def default_scenarios(arguments: argparse.Namespace) -> Iterable[str]:
+    if arguments.growth:
+        return GROWING
+    return QUICK if arguments.quick else SCENARIOS
 
 
 def whole_number(text: str) -> int:

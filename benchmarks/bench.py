@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,43 @@ from .processes import Answer, Subject
 from .projects import Project
 from .servers import Servers
 
+QUICK_DIVISOR = 5
+
 
 class Bench:
-    """Starts subjects. With `growth`, benchmarks that take minutes are wanted, too."""
+    """Starts subjects.
 
-    def __init__(self, servers: Servers, rounds: int, *, growth: bool = False) -> None:
+    With `growth`, benchmarks that take minutes are wanted, too; if it is to be `quick`, fewer
+    events do.
+    """
+
+    def __init__(
+        self, servers: Servers, rounds: int, *, growth: bool = False, quick: bool = False
+    ) -> None:
         self.servers = servers
         self.rounds = rounds
         self.growth = growth
+        self._quick = quick
 
-    def start(self, subject: str, project: Project, **parameters: Any) -> Subject:
-        """Start a subject with the project's settings, in the interpreter that has its apps."""
-        python = self._peer_python if project.is_peers else Path(sys.executable)
-        return Subject(subject, python, project.settings, parameters)
+    def events(self, count: int) -> int:
+        """How many events to take where `count` are right, unless it is to be quick."""
+        return max(count // QUICK_DIVISOR, 1) if self._quick else count
 
-    def run(self, subject: str, project: Project, **parameters: Any) -> Answer:
+    def start(
+        self, subject: str, project: Project, *, peer: str | None = None, **parameters: Any
+    ) -> Subject:
+        """Start a subject with the project's settings.
+
+        With a `peer`, or in a project that is one's, it is run by the interpreter that has it, and
+        `domain_event_broker` is not ours there.
+        """
+        peer = peer or project.peer
+        python = peer_python(peer) if peer else Path(sys.executable)
+        return Subject(subject, python, project.settings, parameters, alone=peer is not None)
+
+    def run(
+        self, subject: str, project: Project, *, peer: str | None = None, **parameters: Any
+    ) -> Answer:
         """Run a subject to its end; return its only answer. Raises `SubjectFailed`."""
-        with self.start(subject, project, **parameters) as running:
+        with self.start(subject, project, peer=peer, **parameters) as running:
             return running.answer()
-
-    @cached_property
-    def _peer_python(self) -> Path:
-        return peer_python()

@@ -23,14 +23,19 @@ class SubjectFailed(Exception):
 
 
 class Subject:
-    """A running subject, which is killed at the end of the context if it has not ended."""
+    """A running subject, which is killed at the end of the context if it has not ended.
+
+    Without settings it has no Django; `alone`, it cannot import what else is in this project.
+    """
 
     def __init__(
         self,
         name: str,
         python: Path,
-        settings: Mapping[str, Any],
+        settings: Mapping[str, Any] | None,
         parameters: Mapping[str, Any],
+        *,
+        alone: bool = False,
     ) -> None:
         self.name = name
         self._process = subprocess.Popen(
@@ -45,7 +50,7 @@ class Subject:
         self._timer = Timer(TIMEOUT_SECONDS, self._process.kill)
         self._timer.daemon = True
         self._timer.start()
-        self.tell(settings=settings, parameters=parameters)
+        self.tell(settings=settings, parameters=parameters, alone=alone)
 
     def tell(self, **values: Any) -> None:
         """Send one line."""

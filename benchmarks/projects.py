@@ -8,6 +8,8 @@ from typing import Any
 
 from environ import Env
 
+from .peers import DJANGO_DOMAIN_EVENTS
+
 Database = dict[str, Any]
 
 OUR_APPS = ["domain_event_broker.django"]
@@ -31,10 +33,14 @@ def sqlite(path: Path) -> Database:
 
 @dataclass(frozen=True)
 class Project:
-    """Settings for `django.conf.settings.configure`, and whose interpreter they are for."""
+    """Settings for `django.conf.settings.configure`, if any, and the peer that they are for."""
 
-    settings: dict[str, Any]
-    is_peers: bool = False
+    settings: dict[str, Any] | None
+    peer: str | None = None
+
+
+#: For subjects that do without Django.
+NO_DJANGO = Project(None)
 
 
 def our_project(database: Database, broker_url: str, **settings: Any) -> Project:
@@ -43,7 +49,7 @@ def our_project(database: Database, broker_url: str, **settings: Any) -> Project
 
 
 def peer_project(database: Database) -> Project:
-    return Project(common(database, PEER_APPS), is_peers=True)
+    return Project(common(database, PEER_APPS), DJANGO_DOMAIN_EVENTS)
 
 
 def common(database: Database, apps: list[str]) -> dict[str, Any]:

@@ -13,18 +13,15 @@ from tests.support.raw_amqp import raw_channel
 from .subjects.event import BINDING_KEY, HANDLER
 
 
-class BoundQueue:
-    """A handler's quorum queue, bound for the benchmarks' event, in a vhost of its own.
+class UndeclaredQueue:
+    """A handler's queue that somebody else is to declare, in a vhost of its own.
 
-    It is there from the beginning, and gone at the end of the context.
+    The vhost is there from the beginning, and gone at the end of the context.
     """
 
     def __init__(self, node: RabbitmqNode) -> None:
         self.url = node.new_vhost()
         self._node = node
-        subscriber = Subscriber(self.url)
-        subscriber.register(ignore, HANDLER, [BINDING_KEY])
-        subscriber.disconnect()
 
     def count(self) -> int:
         """How many events are in it, exactly and at this moment."""
@@ -48,6 +45,19 @@ class BoundQueue:
     @property
     def _vhost(self) -> str:
         return unquote(urlsplit(self.url).path[1:])
+
+
+class BoundQueue(UndeclaredQueue):
+    """A handler's quorum queue, bound for the benchmarks' event, in a vhost of its own.
+
+    It is there from the beginning, and gone at the end of the context.
+    """
+
+    def __init__(self, node: RabbitmqNode) -> None:
+        super().__init__(node)
+        subscriber = Subscriber(self.url)
+        subscriber.register(ignore, HANDLER, [BINDING_KEY])
+        subscriber.disconnect()
 
 
 def ignore(event: DomainEvent) -> None:

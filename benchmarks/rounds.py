@@ -80,6 +80,8 @@ def rates(answer: Answer) -> Figures:
     }
     if "finished_seconds" in answer:
         figures["finished_per_second"] = events / answer["finished_seconds"]
+    if "peak_mib" in answer:
+        figures["peak_mib"] = answer["peak_mib"]
     return figures
 
 

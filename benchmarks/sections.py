@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from .plots import Plot
 from .rounds import Series
 
 
@@ -31,13 +32,14 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Section:
-    """The tables of one comparison."""
+    """The tables of one comparison, and its plot if it has one."""
 
     title: str
     series: Series
     columns: Sequence[Column]
     ratios: Sequence[Ratio] = ()
     note: str = ""
+    plot: Plot | None = None
 
     def markdown(self) -> str:
         ratios = self._ratios() if self.ratios else ""

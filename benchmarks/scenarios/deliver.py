@@ -6,6 +6,7 @@ With the inbox, which is one more INSERT in a transaction for each event, beside
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 from ..bench import Bench
 from ..processes import Subject
@@ -46,14 +47,14 @@ def measure(bench: Bench) -> list[Section]:
 def section(bench: Bench, database: str) -> Section:
     with ExitStack() as stack:
         running = subjects(bench, database, stack)
-        series = sliced(running, TURNS[database], bench.rounds)
+        series = sliced(running, turns_of(bench, database), bench.rounds)
     return Section(f"Database transport: {database}", series, COLUMNS, RATIOS, NOTE)
 
 
 def subjects(bench: Bench, database: str, stack: ExitStack) -> dict[str, Subject]:
     """Each has a database of its own; those that deliver, with a backlog of what they are to."""
 
-    def start(subject: str, project: Project, **parameters: bool) -> Subject:
+    def start(subject: str, project: Project, **parameters: Any) -> Subject:
         return stack.enter_context(bench.start(subject, project, **parameters))
 
     def our_database() -> Project:
@@ -77,7 +78,12 @@ def subjects(bench: Bench, database: str, stack: ExitStack) -> dict[str, Subject
     }
 
 
+def turns_of(bench: Bench, database: str) -> Turns:
+    turns = TURNS[database]
+    return Turns({name: bench.events(steps) for name, steps in turns.steps.items()}, turns.slices)
+
+
 def wanted_of(bench: Bench, database: str, name: str) -> int:
     """How many events a subject is asked for."""
-    turns = TURNS[database]
+    turns = turns_of(bench, database)
     return WARM_UP_STEPS + turns.steps[name] * turns.slices * bench.rounds

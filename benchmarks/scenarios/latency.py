@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from ..bench import Bench
 from ..percentiles import percentiles_ms
-from ..processes import Answer, SubjectFailed
+from ..processes import SubjectFailed
 from ..projects import DATABASE_TRANSPORT, Project, our_project, peer_project
 from ..queues import BoundQueue
 from ..rounds import Figures, Measure, interleaved
@@ -66,14 +67,16 @@ def latency(bench: Bench, project: Project, pair: tuple[str, str], per_second: i
         subscribing.answer()
         published = bench.run(publisher, project, count=count, per_second=per_second)
         handled = subscribing.answer()
-    waits = waits_of(published, handled)
+    waits = waits_of(published["committed_at"], handled["arrivals"])
     return percentiles_ms(waits[WARM_UP_SECONDS * per_second :])
 
 
-def waits_of(published: Answer, handled: Answer) -> list[float]:
-    """For each event, in the order of publishing, how many seconds it took."""
-    handled_at: dict[int, float] = dict(handled["arrivals"])
-    committed_at: list[float] = published["committed_at"]
-    if len(handled_at) < len(committed_at):
-        raise SubjectFailed(f"Of {len(committed_at)} events {len(handled_at)} were handled.")
-    return [handled_at[number] - at for number, at in enumerate(committed_at)]
+def waits_of(published_at: Sequence[float], arrivals: Iterable[tuple[int, float]]) -> list[float]:
+    """For each event, in the order of publishing, how many seconds it took.
+
+    :param arrivals: the numbers of the events, and when each came to the handler.
+    """
+    handled_at = dict(arrivals)
+    if len(handled_at) < len(published_at):
+        raise SubjectFailed(f"Of {len(published_at)} events {len(handled_at)} were handled.")
+    return [handled_at[number] - at for number, at in enumerate(published_at)]

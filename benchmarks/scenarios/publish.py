@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from typing import Any
 
 from ..bench import Bench
 from ..processes import Subject
@@ -39,7 +40,7 @@ def section(bench: Bench, database: str, queue: BoundQueue) -> Section:
     queue.purge()
     with ExitStack() as stack:
         running = subjects(bench, database, queue, stack)
-        turns = Turns(dict.fromkeys(running, STEPS[database]), SLICES)
+        turns = Turns(dict.fromkeys(running, bench.events(STEPS[database])), SLICES)
         series = sliced(running, turns, bench.rounds)
     return Section(f"Publish: {database}", series, COLUMNS, ratios(database), NOTE)
 
@@ -49,7 +50,7 @@ def subjects(
 ) -> dict[str, Subject]:
     """Each has a database of its own, so that no rows of one are in the way of another."""
 
-    def start(subject: str, **parameters: bool) -> Subject:
+    def start(subject: str, **parameters: Any) -> Subject:
         project = our_project(bench.servers.new_database(database), queue.url)
         return stack.enter_context(bench.start(subject, project, **parameters))
 

@@ -18,7 +18,7 @@ BEFORE, AFTER = f"{PUBLISHED}, before", f"{PUBLISHED}, after"
 COLUMNS = (Column("per_second", "events/s"), Column("cpu_us", "CPU us per event"))
 RATIOS = (Ratio(RELAYED, PUBLISHED, "per_second", ">= 0.6"),)
 NOTE = (
-    f"{BACKLOG:,} events from PostgreSQL to a quorum queue: `Relay.sweep()` until its rows are "
+    "{count:,} events from PostgreSQL to a quorum queue: `Relay.sweep()` until its rows are "
     "deleted, and one call until all are confirmed."
 )
 GROWTH_RATIOS = (
@@ -40,14 +40,16 @@ def measure(bench: Bench) -> list[Section]:
 
 
 def backlog(bench: Bench, queue: BoundQueue) -> Section:
-    series = interleaved(subjects(bench, queue), bench.rounds)
-    return Section("Relay: PostgreSQL to RabbitMQ", series, COLUMNS, RATIOS, NOTE)
+    count = bench.events(BACKLOG)
+    series = interleaved(subjects(bench, queue, count), bench.rounds)
+    note = NOTE.format(count=count)
+    return Section("Relay: PostgreSQL to RabbitMQ", series, COLUMNS, RATIOS, note)
 
 
 def growth(bench: Bench, queue: BoundQueue) -> Section:
     project = our_project(bench.servers.new_database("PostgreSQL"), queue.url)
     bench.run("outbox_backlog", project, count=GROWN_BACKLOG)
-    before = publish(bench, project, queue)
+    before = publish(bench, project, queue, BACKLOG)
     queue.purge()
     with QueueWatch(queue) as watch:
         whole = rates(bench.run("relay", project, count=GROWN_BACKLOG))
@@ -56,27 +58,27 @@ def growth(bench: Bench, queue: BoundQueue) -> Section:
         FIRST: {"per_second": watch.per_second(1, BACKLOG)},
         LAST: {"per_second": watch.per_second(GROWN_BACKLOG - BACKLOG, GROWN_BACKLOG)},
         f"{RELAYED}, all {GROWN_BACKLOG:,}": whole,
-        AFTER: publish(bench, project, queue),
+        AFTER: publish(bench, project, queue, BACKLOG),
     }
     series = Series({name: [figures] for name, figures in found.items()})
     title = f"Relay: from {GROWN_BACKLOG:,} rows"
     return Section(title, series, COLUMNS, GROWTH_RATIOS, GROWTH_NOTE)
 
 
-def subjects(bench: Bench, queue: BoundQueue) -> dict[str, Measure]:
+def subjects(bench: Bench, queue: BoundQueue, count: int) -> dict[str, Measure]:
     project = our_project(bench.servers.new_database("PostgreSQL"), queue.url)
 
     def relay_to_empty() -> Figures:
-        bench.run("outbox_backlog", project, count=BACKLOG)
+        bench.run("outbox_backlog", project, count=count)
         queue.purge()
-        return rates(bench.run("relay", project, count=BACKLOG))
+        return rates(bench.run("relay", project, count=count))
 
     def publish_to_empty() -> Figures:
         queue.purge()
-        return publish(bench, project, queue)
+        return publish(bench, project, queue, count)
 
     return {RELAYED: relay_to_empty, PUBLISHED: publish_to_empty}
 
 
-def publish(bench: Bench, project: Project, queue: BoundQueue) -> Figures:
-    return rates(bench.run("publish_at_once", project, count=BACKLOG, broker_url=queue.url))
+def publish(bench: Bench, project: Project, queue: BoundQueue, count: int) -> Figures:
+    return rates(bench.run("publish_at_once", project, count=count, broker_url=queue.url))

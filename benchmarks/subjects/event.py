@@ -1,7 +1,9 @@
 """The event that every subject publishes. In ours, the body has 279 bytes."""
 
+import json
 from typing import Any
 
+EXCHANGE = "domain-events"
 ROUTING_KEY = "user.registered"
 BINDING_KEY = "user.*"
 #: The handler, and so its queue.
@@ -17,3 +19,15 @@ def data(user_id: int = USER_ID) -> dict[str, Any]:
         "locale": "en",
         "newsletter": False,
     }
+
+
+#: The body as ours encodes it, for clients that are given one.
+BODY = json.dumps(
+    {
+        "routing_key": ROUTING_KEY,
+        "data": data(),
+        "domain_object_id": str(USER_ID),
+        "uuid_string": "2f0c6f6e-8a4d-4a57-9b0e-3c1d5e7f9a2b",
+        "timestamp": 1767225600.1234567,
+    }
+).encode()
