@@ -6,7 +6,6 @@ A dead letter carries it as headers. Everything is scrubbed as the settings say,
 from __future__ import annotations
 
 import os
-import socket
 import traceback
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -162,6 +161,8 @@ def _behind(error: BaseException) -> BaseException:
 
 
 def _host() -> str:
+    import socket  # for those alone that fail
+
     try:
         return _sendable(socket.gethostname())[:_MAX_HOST_CHARACTERS]
     except OSError:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import os
-import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
@@ -125,6 +124,8 @@ def _tls_in_url(url: str) -> TlsInUrls:
 
 def _from_pika(options: dict[Any, Any]) -> Tls:
     """What would weaken the verification is refused, and so is what pika would ignore."""
+    import ssl  # which takes time, and without TLS nobody needs it
+
     if options.get("protocol") == ssl.PROTOCOL_TLS_CLIENT:
         del options["protocol"]
     for name in options:

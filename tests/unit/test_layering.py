@@ -146,6 +146,15 @@ def test_importing_the_package_imports_no_pika() -> None:
     assert result.returncode == 0
 
 
+def test_importing_the_package_imports_nothing_that_is_seldom_needed() -> None:
+    result = run(
+        "import sys, domain_event_broker\n"
+        "print(*{'difflib', 'django', 'pika', 'socket', 'ssl'} & set(sys.modules))\n"
+    )
+
+    assert (result.stdout, result.stderr) == ("\n", "")
+
+
 @pytest.mark.parametrize(
     ("lower", "higher"),
     [
