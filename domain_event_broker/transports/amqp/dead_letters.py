@@ -43,8 +43,9 @@ _GIVE_BACK_SECONDS = 1.0
 _GIVE_BACK_POLL_SECONDS = 0.01
 # A quorum queue takes 32 acknowledgements at a time (`quorum_commands_soft_limit`); those beyond,
 # that it had no time for, are lost when the channel closes, and their messages come back. So they
-# are sent in few frames, and few of these at a time.
+# are sent in few frames, and no more of these than so many until the queue has them.
 _GATHER_SECONDS = 0.05
+_LAST_ACKS_SECONDS = 0.01
 _MOST_FRAMES = 16
 
 
@@ -63,6 +64,8 @@ class AmqpDeadLetters(DeadLetters):
         self._channel: Channel | None = None
         self._acks = Acknowledgements()
         self._gathering: Any = None
+        # Acknowledgements since the queue was seen to have all of them.
+        self._is_catching_up, self._under_way = False, 0
         self._given_back = threading.Event()
         self._undecided = 0
         self._taken: list[DeadLetter] = []
@@ -164,6 +167,7 @@ class AmqpDeadLetters(DeadLetters):
     def _on_channel_open(self, channel: Channel) -> None:
         self._channel = channel
         channel.add_on_close_callback(self._on_channel_closed)
+        channel.add_callback(self._on_caught_up, [pika.spec.Basic.GetEmpty], one_shot=False)
         self._end(None)
 
     def _declare_passively(self, queue: str) -> None:
@@ -237,11 +241,27 @@ class AmqpDeadLetters(DeadLetters):
         self._send_acks()
 
     def _send_acks(self) -> None:
-        if self._channel is not None and self._channel.is_open:
-            for tag, multiple in islice(self._acks.take(), _MOST_FRAMES):
-                self._channel.basic_ack(tag, multiple=multiple)
-            if self._acks.has_settled:
-                self._ack_later()
+        channel = self._channel
+        if channel is None or not channel.is_open or self._is_catching_up:
+            return
+        for tag, multiple in islice(self._acks.take(), _MOST_FRAMES - self._under_way):
+            channel.basic_ack(tag, multiple=multiple)
+            self._under_way += 1
+        if self._under_way >= _MOST_FRAMES:
+            self._catch_up(channel)
+
+    def _catch_up(self, channel: Channel) -> None:
+        """Wait until the queue has the acknowledgements, as it does before it gives a message."""
+        self._is_catching_up = True
+        channel.basic_get(self._queue, self._on_message_instead)
+
+    def _on_message_instead(self, channel: Channel, method: Any, *content: Any) -> None:
+        channel.basic_nack(method.delivery_tag, requeue=True)
+        self._on_caught_up(method)
+
+    def _on_caught_up(self, answer: Any) -> None:
+        self._is_catching_up, self._under_way = False, 0
+        self._send_acks()
 
     def _give_back(self) -> None:
         """Put back what is undecided, once all else is settled."""
@@ -249,9 +269,9 @@ class AmqpDeadLetters(DeadLetters):
             self._given_back.set()
         elif self._consumer_tag is not None:  # whoever was taking was interrupted
             self._cancel(then=self._give_back)
-        elif self._acks.has_settled:
+        elif self._acks.has_settled or self._is_catching_up:
             self._send_acks()
-            self._thread.loop.call_later(_GATHER_SECONDS, self._give_back)
+            self._thread.loop.call_later(_LAST_ACKS_SECONDS, self._give_back)
         else:
             self._channel.basic_nack(0, multiple=True, requeue=True)
             self._given_back.set()
@@ -284,6 +304,8 @@ class AmqpDeadLetters(DeadLetters):
         self._channel = None
         self._acks = Acknowledgements()
         self._gathering = None
+        # Acknowledgements since the queue was seen to have all of them.
+        self._is_catching_up, self._under_way = False, 0
         self._given_back = threading.Event()
         self._questions = deque()
 
