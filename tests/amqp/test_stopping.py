@@ -42,4 +42,5 @@ def test_what_was_handled_does_not_come_again(broker_url: str, is_slow: bool, at
         may_go.set()
 
     assert len(handler.events) == HELD
-    assert ready_count(broker_url, "stopped") == MANY - HELD
+    # The broker has been told, and takes a moment.
+    wait_until(lambda: ready_count(broker_url, "stopped") == MANY - HELD, PATIENCE_SECONDS)

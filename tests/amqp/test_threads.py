@@ -83,7 +83,7 @@ def test_what_was_handled_before_a_stop_does_not_come_again(
         may_go.set()
 
     assert numbers_of(handler) == list(range(HELD))
-    assert ready_count(broker_url, "stopped") == MANY - HELD
+    wait_until(lambda: ready_count(broker_url, "stopped") == MANY - HELD, PATIENCE_SECONDS)
     assert sum(releases) == MANY - HELD
     assert len(releases) <= 2
 
