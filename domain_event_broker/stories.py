@@ -6,6 +6,7 @@ A dead letter carries it as headers. Everything is scrubbed as the settings say,
 from __future__ import annotations
 
 import os
+import platform
 import traceback
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -161,12 +162,7 @@ def _behind(error: BaseException) -> BaseException:
 
 
 def _host() -> str:
-    import socket  # for those alone that fail
-
-    try:
-        return _sendable(socket.gethostname())[:_MAX_HOST_CHARACTERS]
-    except OSError:
-        return ""
+    return _sendable(platform.node())[:_MAX_HOST_CHARACTERS]
 
 
 def _sendable(text: str) -> str:

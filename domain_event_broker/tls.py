@@ -20,6 +20,9 @@ from .wording import shown, unknown_key
 PLAINTEXT, ENCRYPTED = "amqp", "amqps"
 #: pika's name in a URL's query.
 SSL_OPTIONS = "ssl_options"
+# As in `ssl`, which takes a while to be imported. Imported where it is needed, it might hold up a
+# child for ever that is forked just then.
+_PROTOCOL_TLS_CLIENT = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +127,7 @@ def _tls_in_url(url: str) -> TlsInUrls:
 
 def _from_pika(options: dict[Any, Any]) -> Tls:
     """What would weaken the verification is refused, and so is what pika would ignore."""
-    import ssl  # which takes time, and without TLS nobody needs it
-
-    if options.get("protocol") == ssl.PROTOCOL_TLS_CLIENT:
+    if options.get("protocol") == _PROTOCOL_TLS_CLIENT:
         del options["protocol"]
     for name in options:
         if name not in _KEYS_OF_PIKA:

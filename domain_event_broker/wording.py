@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 
 _MAX_CHARACTERS = 80
@@ -18,8 +19,6 @@ def shown(value: object) -> str:
 
 def unknown_key(key: object, known: Iterable[str]) -> str:
     """That a setting has a key which is none, and which one may be meant."""
-    import difflib  # for those alone who mistyped something
-
     keys = sorted(known)
     near = difflib.get_close_matches(str(key).upper(), keys, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""
