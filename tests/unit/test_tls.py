@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import ssl
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -130,7 +131,7 @@ def test_other_transports_ignore_it(url: str) -> None:
         (None, DEFAULT_TLS),
         ({}, DEFAULT_TLS),
         ({"ca_certs": "/tls/ca.pem"}, Tls(ca="/tls/ca.pem")),
-        ({"capath": "/tls", "protocol": 16}, Tls(ca="/tls")),
+        ({"capath": "/tls", "protocol": int(ssl.PROTOCOL_TLS_CLIENT)}, Tls(ca="/tls")),
         ({"certfile": "/own.pem"}, Tls(certificate="/own.pem", key="/own.pem")),
         (
             {
