@@ -210,7 +210,7 @@ class DeadLetters(ABC):
 
     @abstractmethod
     def discard(self, dead_letter: DeadLetter) -> None:
-        """Remove it for good."""
+        """Remove it for good, at the latest by `close`: until then it comes back if we die."""
 
     @abstractmethod
     def count(self) -> int:

@@ -92,7 +92,7 @@ class AmqpDeadLetters(DeadLetters):
         timeout_seconds = self._settings.publish_timeout_seconds
         (result,) = self._requeue(self._handler_name, [message], timeout_seconds)
         if result.outcome is Outcome.CONFIRMED:
-            # At once: who dies before it is sent has replayed it, and it is still there.
+            # As soon as can be: who dies before it is sent has replayed it, and it is still there.
             self._settle(dead_letter, self._ack_now)
             return
         if result.outcome is Outcome.UNROUTABLE:

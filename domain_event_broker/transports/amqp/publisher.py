@@ -181,7 +181,7 @@ class Publisher:
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_return)
         self._declaration.send(channel)
-        channel.confirm_delivery(self._on_confirm, callback=self._on_ready)
+        channel.confirm_delivery(partial(self._on_confirm, channel), callback=self._on_ready)
 
     def _on_ready(self, frame: Any) -> None:
         self._is_ready = True
@@ -272,13 +272,17 @@ class Publisher:
     def _on_return(
         self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
+        if channel is not self._channel:
+            return
         # The confirm follows; the oldest match is it, since both keep the order of publishing.
         for pending in self._unconfirmed.values():
             if not pending.is_returned and pending.message.is_returned_as(method, properties):
                 pending.is_returned = True
                 return
 
-    def _on_confirm(self, frame: Any) -> None:
+    def _on_confirm(self, channel: Channel, frame: Any) -> None:
+        if channel is not self._channel:
+            return  # of one that was left: the next one counts its tags from one again
         self._last_answer = time.monotonic()
         self._has_confirmed, self._vain_openings = True, 0
         method = frame.method
