@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 
@@ -11,6 +12,8 @@ from domain_event_broker import Subscriber
 from tests.amqp.support import PATIENCE_SECONDS
 from tests.support.rabbitmq import RabbitmqNode
 from tests.support.waiting import wait_until
+
+T = TypeVar("T")
 
 TIERS_MS = [100 * 2**step for step in range(25)]
 REQUEUE = "domain-events-requeue"
@@ -46,6 +49,11 @@ def bindings(node: RabbitmqNode, vhost: str) -> set[tuple[str, str, str, str]]:
         for row in node.bindings(vhost)
         if row["source"]
     }
+
+
+def wait_for(look: Callable[[], T], expected: T) -> None:
+    """With Khepri, what others are told of follows a declaration by a moment."""
+    wait_until(lambda: look() == expected, PATIENCE_SECONDS, lambda: f"{look()} != {expected}")
 
 
 def handler_queue(name: str) -> Arguments:
@@ -97,23 +105,24 @@ def test_everything_that_a_retrying_handler_needs(
     broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode
 ) -> None:
     register(broker_url, max_retries=3)
-    assert queues(rabbitmq, broker_vhost) == {
+    expected = {
         "handler": handler_queue("handler"),
         "handler-dl": DEAD_LETTERS,
         ORPHANS: QUORUM,
         **DELAY_QUEUES,
     }
-    assert exchanges(rabbitmq, broker_vhost) == EXCHANGES
-    assert bindings(rabbitmq, broker_vhost) == BINDINGS | DELAY_BINDINGS
+    wait_for(lambda: queues(rabbitmq, broker_vhost), expected)
+    wait_for(lambda: exchanges(rabbitmq, broker_vhost), EXCHANGES)
+    wait_for(lambda: bindings(rabbitmq, broker_vhost), BINDINGS | DELAY_BINDINGS)
 
 
 def test_a_handler_that_does_not_retry_needs_no_delay_queues(
     broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode
 ) -> None:
     register(broker_url)
-    assert set(queues(rabbitmq, broker_vhost)) == {"handler", "handler-dl", ORPHANS}
+    wait_for(lambda: bindings(rabbitmq, broker_vhost), BINDINGS)
+    wait_for(lambda: set(queues(rabbitmq, broker_vhost)), {"handler", "handler-dl", ORPHANS})
     assert DELAY not in exchanges(rabbitmq, broker_vhost)
-    assert bindings(rabbitmq, broker_vhost) == BINDINGS
 
 
 def test_declaring_again_changes_nothing(
@@ -127,6 +136,7 @@ def test_declaring_again_changes_nothing(
         )
 
     register(broker_url, max_retries=3)
+    wait_for(lambda: bindings(rabbitmq, broker_vhost), BINDINGS | DELAY_BINDINGS)
     before = everything()
     for _ in range(2):
         register(broker_url, max_retries=3)
@@ -139,14 +149,15 @@ def test_a_handler_may_change_its_mind_about_dead_letters(
     broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode, first: bool
 ) -> None:
     register(broker_url, dead_letter=first)
-    assert ("handler-dl" in queues(rabbitmq, broker_vhost)) is first
+    wait_for(lambda: "handler-dl" in queues(rabbitmq, broker_vhost), first)
     register(broker_url, dead_letter=not first)
     register(broker_url, dead_letter=first)
-    assert queues(rabbitmq, broker_vhost) == {
+    expected = {
         "handler": handler_queue("handler"),
         "handler-dl": DEAD_LETTERS,
         ORPHANS: QUORUM,
     }
+    wait_for(lambda: queues(rabbitmq, broker_vhost), expected)
 
 
 @pytest.mark.parametrize("kind", ["exclusive", "auto_delete"])
@@ -156,8 +167,7 @@ def test_a_fleeting_subscription_has_a_classic_queue_and_no_dead_letters(
     options: dict[str, Any] = {kind: True}
     subscriber = Subscriber(broker_url)
     subscriber.register(ignore, "fleeting", ["#"], **options)
-    row = rabbitmq.queue(broker_vhost, "fleeting")
-    assert row is not None
+    row = rabbitmq.declared_queue(broker_vhost, "fleeting")
     assert row["arguments"] == {"x-queue-type": "classic"}
     assert row["type"] == "classic"
     assert {name for name in ("exclusive", "auto_delete") if row[name]} == {kind}
@@ -173,7 +183,6 @@ def test_a_fleeting_subscription_has_dead_letters_if_asked(
 ) -> None:
     subscriber = Subscriber(broker_url)
     subscriber.register(ignore, "fleeting", ["#"], exclusive=True, dead_letter=True)
-    row = rabbitmq.queue(broker_vhost, "fleeting-dl")
-    assert row is not None
+    row = rabbitmq.declared_queue(broker_vhost, "fleeting-dl")
     assert row["arguments"] == DEAD_LETTERS
     subscriber.disconnect()

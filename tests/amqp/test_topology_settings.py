@@ -33,8 +33,7 @@ def check_retries_and_dead_letters(settings: dict[str, object], key: str = "test
 def test_classic_queues(broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode) -> None:
     check_retries_and_dead_letters({"URL": broker_url, "QUEUE_TYPE": "classic"})
     for name in ("handler", "handler-dl"):
-        row = rabbitmq.queue(broker_vhost, name)
-        assert row is not None
+        row = rabbitmq.declared_queue(broker_vhost, name)
         assert row["arguments"] == {"x-queue-type": "classic"}
         assert row["durable"]
 
@@ -80,8 +79,7 @@ def test_a_queue_that_does_not_outlive_the_broker_is_declared_with_a_warning(
         subscriber.register(handler, "transient", ["#"], durable=False)
     assert "transient" in caplog.text
     assert "restart" in caplog.text
-    row = rabbitmq.queue(broker_vhost, "transient")
-    assert row is not None
+    row = rabbitmq.declared_queue(broker_vhost, "transient")
     assert row["type"] == "classic"
     assert (row["durable"], row["auto_delete"], row["exclusive"]) == (False, False, False)
     publish_domain_event("test.event", {}, connection_settings=broker_url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from typing import Any
@@ -43,26 +44,34 @@ def publish(count: int) -> list[DomainEvent]:
 
 
 def test_each_event_takes_effect_once_in_whichever_thread() -> None:
-    threads: set[int] = set()
+    both = threading.Barrier(2)
+    arrivals = itertools.count()
 
     def enroll(event: DomainEvent) -> None:
-        threads.add(threading.get_ident())
         Customer.objects.create(name="Ada", email=f"{event.data['number']}@example.com")
 
+    def meet(**_: Any) -> None:
+        if next(arrivals) < 2:
+            both.wait(LIMIT_SECONDS)  # in the threads of the first two, after their commits
+
     domain_event_handler("order.*", name="enroll", concurrency=4)(enroll)
+    event_handled.connect(meet)
     drain()
     events = publish(40)
     events += [
         publish_domain_event("order.placed", event.data, uuid_string=event.uuid_string)
         for event in events
     ]
-    with Run() as run:
-        wait_until(lambda: len(run.reports) == 80, LIMIT_SECONDS)
+    try:
+        with Run() as run:
+            wait_until(lambda: len(run.reports) == 80, LIMIT_SECONDS)
+    finally:
+        event_handled.disconnect(meet)
 
     assert Counter(run.endings) == {Ending.HANDLED: 40, Ending.DUPLICATE: 40}
     assert Customer.objects.count() == InboxEntry.objects.count() == 40
     assert not QueuedMessage.objects.exists()
-    assert len(threads) > 1
+    assert not both.broken
 
 
 def test_signals_tell_of_each() -> None:

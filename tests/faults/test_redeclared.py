@@ -64,7 +64,7 @@ def test_under_a_subscriber(
     see_patience(subscriber, shop)
     shop.do("place_backlog", "10", "--key", "order.two", "--until-sent")
     wait_until(lambda: {name for name, _ in shop.verdict().lost} == {QUEUE}, PATIENCE_SECONDS)
-    assert rabbitmq.queue(broker_vhost, QUEUE)["arguments"]["x-max-length"] == 7  # type: ignore[index]
+    assert rabbitmq.declared_queue(broker_vhost, QUEUE)["arguments"]["x-max-length"] == 7
 
     lost = shop.verdict().lost
     rabbitmq.management.delete("queues", broker_vhost, QUEUE)

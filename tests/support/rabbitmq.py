@@ -215,6 +215,15 @@ class RabbitmqNode:
     def queue(self, vhost: str, name: str) -> Row | None:
         return cast(Row | None, self.management.get_or_none("queues", vhost, name))
 
+    def declared_queue(self, vhost: str, name: str) -> Row:
+        """Return the row of a queue that somebody declared, also if just now.
+
+        With Khepri, what others ask is a copy that may follow the declaration by a moment.
+        """
+        return wait_until(
+            lambda: self.queue(vhost, name) or {}, message=lambda: f"{vhost} has no queue {name}"
+        )
+
     def exchanges(self, vhost: str = DEFAULT_VHOST) -> list[Row]:
         """Return every exchange, the broker's own (`amq.*` and the nameless) included."""
         return cast(list[Row], self.management.get("exchanges", vhost))
