@@ -1,5 +1,6 @@
 """Fixtures for every test: RabbitMQ and PostgreSQL, and what is fresh for each test on them."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack
@@ -28,6 +29,20 @@ Server = TypeVar("Server", bound=PostgresqlServer)
 # By these, as by its own marker and by Django's test cases, pytest-django knows who wants
 # the project's databases.
 DATABASE_FIXTURES = {"db", "transactional_db", "live_server"}
+
+
+# Tests whose modules have one of these make `FAULT_RUNS` runs themselves, where the first has
+# already set up what is dear.
+MAKE_RUNS = {"repeat", "with_each_seed", "explore", "run_examples"}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have each test of a fault run `FAULT_RUNS` times."""
+    runs = int(os.environ.get("FAULT_RUNS", 1))
+    is_fault = metafunc.definition.get_closest_marker("fault") is not None
+    if is_fault and runs > 1 and MAKE_RUNS.isdisjoint(vars(metafunc.module)):
+        metafunc.fixturenames.append("fault_run")
+        metafunc.parametrize("fault_run", range(1, runs + 1), ids=lambda run: f"run-{run}")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
