@@ -6,8 +6,11 @@ more words, words are separated by dots.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
 
 
 def routes(exchange_type: str, binding_key: str, routing_key: str) -> bool:
@@ -24,7 +27,45 @@ def routes(exchange_type: str, binding_key: str, routing_key: str) -> bool:
 @lru_cache(maxsize=4096)
 def matches(binding_key: str, routing_key: str) -> bool:
     """Tell whether an event with `routing_key` goes to a queue bound by `binding_key`."""
-    return _match_words(binding_key.split("."), routing_key.split(".") if routing_key else [])
+    return _match_words(_words(binding_key), _words(routing_key))
+
+
+class RoutingTable(Generic[T]):
+    """Where an exchange with these bindings, each a key and a destination, brings events to.
+
+    Bindings without wildcards, which may be many, cost nothing to an event of another key.
+    """
+
+    def __init__(self, exchange_type: str, bindings: Iterable[tuple[str, T]]) -> None:
+        self._type = exchange_type
+        # With their places, since destinations come in the order of their bindings.
+        self._exact: dict[str, list[tuple[int, T]]] = {}
+        self._others: list[tuple[int, str, T]] = []
+        for place, (key, destination) in enumerate(bindings):
+            if self._is_exact(key):
+                self._exact.setdefault(key, []).append((place, destination))
+            else:
+                self._others.append((place, key, destination))
+
+    def _is_exact(self, key: str) -> bool:
+        return self._type == "direct" or (
+            self._type == "topic" and {"*", "#"}.isdisjoint(_words(key))
+        )
+
+    def destinations(self, routing_key: str) -> tuple[T, ...]:
+        """Each once, however many of its bindings match."""
+        found = [
+            (place, destination)
+            for place, key, destination in self._others
+            if routes(self._type, key, routing_key)
+        ]
+        found += self._exact.get(routing_key, ())
+        found.sort(key=lambda each: each[0])
+        return tuple(dict.fromkeys(destination for _, destination in found))
+
+
+def _words(key: str) -> list[str]:
+    return key.split(".") if key else []
 
 
 def _match_words(pattern: Sequence[str], words: Sequence[str]) -> bool:

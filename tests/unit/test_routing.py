@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from domain_event_broker.routing import matches, routes
+from domain_event_broker.routing import RoutingTable, matches, routes
 
 
 def by_definition(pattern: Sequence[str], words: Sequence[str]) -> bool:
@@ -50,6 +50,9 @@ def test_every_small_pattern_matches_what_its_definition_says() -> None:
         ("#", "", True),
         ("#", "anything.at.all", True),
         ("*", "", False),
+        ("", "", True),
+        ("", "a", False),
+        ("a", "", False),
         ("#.changed", "changed", True),
         ("#.changed", "user.address.changed", True),
         ("*.*", "a.", True),
@@ -82,3 +85,18 @@ def test_each_type_of_exchange_has_its_rule(exchange_type: str, matching: set[st
     keys = {"user.*", "user.registered", "#", "order.*"}
 
     assert {key for key in keys if routes(exchange_type, key, "user.registered")} == matching
+
+
+@pytest.mark.parametrize("exchange_type", ["topic", "direct", "fanout", "headers"])
+def test_a_table_finds_what_its_bindings_say(exchange_type: str) -> None:
+    keys = [".".join(words) for words in sequences("ab*#", 3)]
+    table = RoutingTable(exchange_type, [(key, key) for key in keys])
+    for key in (".".join(words) for words in sequences("ab*", 3)):
+        expected = tuple(each for each in keys if routes(exchange_type, each, key))
+        assert table.destinations(key) == expected
+
+
+def test_a_destination_comes_once_where_its_first_binding_is() -> None:
+    bindings = [("#", 2), ("a.b", 3), ("a.b", 1), ("a.*", 3), ("b", 4), ("a.b", 2)]
+    assert RoutingTable("topic", bindings).destinations("a.b") == (2, 3, 1)
+    assert RoutingTable("direct", bindings).destinations("a.b") == (3, 1, 2)

@@ -12,7 +12,7 @@ from django.db.models import F, QuerySet
 
 from ...errors import TopologyMismatch
 from ...names import dead_letter_queue
-from ...routing import routes
+from ...routing import RoutingTable
 from ...transports.base import Subscription
 from ..dialects import FromNow
 from ..models import Binding, Exchange, Queue
@@ -154,7 +154,7 @@ class _Bindings:
 
     version: int
     type: str
-    keys: list[tuple[int, str]]
+    table: RoutingTable[int]
     #: Queues that go with their consumers, and may be gone.
     passing: frozenset[int]
     found: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -205,19 +205,14 @@ class Router:
         return _Bindings(
             version,
             kind,
-            [(queue_id, key) for queue_id, key, _ in keys],
+            RoutingTable(kind, ((key, queue_id) for queue_id, key, _ in keys)),
             frozenset(queue_id for queue_id, _, expires_at in keys if expires_at is not None),
         )
 
     def _queues(self, bindings: _Bindings, routing_key: str) -> tuple[int, ...]:
         found = bindings.found.get(routing_key)
         if found is None:
-            matching = (
-                queue_id
-                for queue_id, key in bindings.keys
-                if routes(bindings.type, key, routing_key)
-            )
-            found = tuple(dict.fromkeys(matching))
+            found = bindings.table.destinations(routing_key)
             if len(bindings.found) < _MAX_REMEMBERED_KEYS:
                 bindings.found[routing_key] = found
         return found
