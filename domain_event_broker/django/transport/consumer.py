@@ -12,9 +12,8 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -31,6 +30,7 @@ from ..leases import LeaseKeeper, new_token
 from ..models import QueuedMessage
 from ..querysets import QueuedMessageQuerySet
 from . import waking
+from .batches import Batch
 from .caution import Caution
 from .queues import dead_letters_of, declare, keep, leave
 
@@ -39,9 +39,6 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.05
 # The same where something does: a net only.
 _LISTENING_POLL_SECONDS = 1.0
-# A batch should keep its holder busy for about this long: long enough to be worth a claim, short
-# enough to leave others their share.
-_BATCH_SECONDS = 0.5
 _FAILURE_PAUSE_SECONDS = 1.0
 _CLOSE_SECONDS = 1.0
 # A claim that takes longer is one whose plan is wrong: PostgreSQL does not know yet how much waits,
@@ -55,15 +52,6 @@ class _Move(NamedTuple):
 
     delivery: Delivery
     step: Callable[[QueuedMessageQuerySet], int]
-
-
-@dataclass(slots=True)
-class _Batch:
-    """How many messages of a queue were asked for last, when, and which came."""
-
-    size: int = 1
-    claimed_at: float = 0.0
-    row_ids: Sequence[int] = ()
 
 
 class DatabaseConsumer(Consumer):
@@ -87,7 +75,15 @@ class DatabaseConsumer(Consumer):
         #: Row ids, in order; a dict, since it is asked for each.
         self._acked: dict[int, None] = {}
         self._moves: deque[_Move] = deque()
-        self._batches: dict[int, _Batch] = {}
+        #: The last of each queue, and of each row that we hold.
+        self._batches: dict[int, Batch] = {}
+        self._batch_of: dict[int, Batch] = {}
+        #: Queues of which something may be due, those first whose turn is next; and when it is
+        #: time to ask the database, by `time.monotonic`. Both belong to who works on it.
+        self._due: dict[int, None] = {}
+        self._look_at = -math.inf
+        #: Queues that something was put into since they were claimed from.
+        self._woken: set[int] = set()
         self._caution = Caution(settings.lease_seconds)
         self._statistics_at = -math.inf
         self._wants_statistics = False
@@ -122,7 +118,7 @@ class DatabaseConsumer(Consumer):
             raise translate(error, self._alias) from error
         with self._changed:
             self._subscriptions[queue] = subscription
-            self._batches[queue] = _Batch()
+            self._batches[queue] = Batch()
             if not subscription.is_lasting:
                 self._passing.add(queue)
                 self._keeper.start()
@@ -143,7 +139,9 @@ class DatabaseConsumer(Consumer):
     def wake(self, queue_ids: Collection[int]) -> None:
         """Look into these queues at once, if they are ours. From any thread."""
         with self._changed:
-            if not self._subscriptions.keys().isdisjoint(queue_ids):
+            ours = self._subscriptions.keys() & queue_ids
+            if ours:
+                self._woken |= ours
                 self._is_woken = True
                 self._changed.notify_all()
 
@@ -196,7 +194,7 @@ class DatabaseConsumer(Consumer):
             return 0.0  # another thread is at it
         try:
             self._settle_pending()
-            return self._claim(without)
+            return self._claim(without, deadline)
         except DatabaseError as error:
             self._note_failure(error)
             return _FAILURE_PAUSE_SECONDS
@@ -205,42 +203,59 @@ class DatabaseConsumer(Consumer):
             with self._changed:
                 self._changed.notify_all()
 
-    def _claim(self, without: Container[str]) -> float:
+    def _claim(self, without: Container[str], deadline: float) -> float:
+        """Claim from what is known to be due, and ask what else is only where that is needed.
+
+        To ask costs something for each queue; where the database wakes us, it tells of them.
+        """
+        with self._changed:
+            self._due.update(dict.fromkeys(self._woken))
+            self._woken.clear()
+        if self._caution.is_handling_one(self._held.values()):
+            return self._poll_seconds
+        is_told = self._listener is not None and time.monotonic() < min(self._look_at, deadline)
+        if time.monotonic() < self._look_at and self._claim_from_one_of(without):
+            return 0.0
+        if not is_told:
+            self._look()
+            if self._claim_from_one_of(without):
+                return 0.0
+        return max(self._look_at - time.monotonic(), 0.0)
+
+    @property
+    def _poll_seconds(self) -> float:
+        return _POLL_SECONDS if self._listener is None else _LISTENING_POLL_SECONDS
+
+    def _look(self) -> None:
+        """Ask which queues something is due of, and when something will be."""
         dues = _rows(self._alias).seconds_until_due(self._subscriptions)
         self._is_failing = False
-        if not self._caution.is_handling_one(self._held.values()) and self._claim_from_one_of(
-            self._caution.narrow(self._wanted(dues, without))
-        ):
-            return 0.0
-        poll_seconds = _POLL_SECONDS if self._listener is None else _LISTENING_POLL_SECONDS
-        return min([poll_seconds, *(seconds for seconds in dues.values() if seconds > 0)])
+        self._due = dict.fromkeys(q for q in self._subscriptions if dues.get(q, 1.0) <= 0)
+        later = (seconds for seconds in dues.values() if seconds > 0)
+        self._look_at = time.monotonic() + min([self._poll_seconds, *later])
 
-    def _wanted(self, dues: Mapping[int, float], without: Container[str]) -> list[int]:
-        """The queues of which something is due, those first whose turn is next."""
-        return [
-            queue
-            for queue, subscription in self._subscriptions.items()
-            if dues.get(queue, 1.0) <= 0 and subscription.name not in without
-        ]
-
-    def _claim_from_one_of(self, queues: list[int]) -> bool:
+    def _claim_from_one_of(self, without: Container[str]) -> bool:
         with_suspects = self._caution.may_claim_one(self._held)
-        for queue in queues:
+        due = [q for q in self._due if self._subscriptions[q].name not in without]
+        for queue in self._caution.narrow(due):
             # Turns, so that a busy handler leaves room for the others.
             subscription = self._subscriptions[queue] = self._subscriptions.pop(queue)
+            del self._due[queue]
             if self._claim_from(queue, subscription, with_suspects):
                 return True
             if not with_suspects and _rows(self._alias).begins_with_suspect(queue):
                 self._caution.wait(queue)
+                self._due[queue] = None
                 return False
         self._caution.none_waits()
         return False
 
     def _claim_from(self, queue: int, subscription: Subscription, with_suspects: bool) -> bool:
+        batch = self._batches[queue].following(subscription.prefetch(self._settings))
         claim = partial(
             _rows(self._alias).claim,
             queue,
-            self._next_batch_size(queue, subscription),
+            batch.size,
             self._token,
             self._settings.lease_seconds,
             with_suspects=with_suspects,
@@ -248,18 +263,24 @@ class DatabaseConsumer(Consumer):
         now = time.monotonic()
         leased_until = now + self._settings.lease_seconds
         rows = waiting_out_locks(claim)
+        self._is_failing = False
         self._note_claim(time.monotonic() - now)
+        batch.claimed(len(rows))
         deliveries = [Delivery(row.message, subscription, row.crashes, row.id) for row in rows]
-        self._batches[queue].row_ids = [row.id for row in rows]
         with self._changed:
             self._leased_until = (
                 min(self._leased_until, leased_until) if self._buffer else leased_until
             )
             self._held.update((delivery.token, delivery) for delivery in deliveries)
             self._leases.update((delivery.token, leased_until) for delivery in deliveries)
+            self._batch_of.update((delivery.token, batch) for delivery in deliveries)
             self._buffer.extend(deliveries)
             if not self._is_started:
                 self._give_back_buffer()
+        if rows:
+            self._batches[queue] = batch
+        if len(rows) == batch.size:
+            self._due[queue] = None  # there may be more
         if any(row.crashes for row in rows):
             self._caution.claimed()
         return bool(rows)
@@ -270,22 +291,6 @@ class DatabaseConsumer(Consumer):
             self._statistics_at = time.monotonic()
             self._wants_statistics = True
             self._keeper.kick()
-
-    def _next_batch_size(self, queue: int, subscription: Subscription) -> int:
-        batch = self._batches[queue]
-        now = time.monotonic()
-        took_seconds, batch.claimed_at = now - batch.claimed_at, now
-        if took_seconds < _BATCH_SECONDS:
-            # Where several are handled at once, it may be the first of them that want the next.
-            batch.size *= 2 if self._is_half_settled(batch) else 1
-        elif took_seconds > 2 * _BATCH_SECONDS:
-            batch.size = max(batch.size // 2, 1)
-        batch.size = min(batch.size, subscription.prefetch(self._settings))
-        return batch.size
-
-    def _is_half_settled(self, batch: _Batch) -> bool:
-        unsettled = sum(row_id in self._held for row_id in batch.row_ids)
-        return 2 * unsettled <= len(batch.row_ids)
 
     # Settling
 
@@ -353,6 +358,7 @@ class DatabaseConsumer(Consumer):
         while self._moves:
             self._settle([self._moves[0].delivery.token], self._moves[0].step)
             self._moves.popleft()
+            self._look_at = -math.inf  # it may be due again
         if self._acked:
             acked = list(self._acked)
             self._settle(acked, lambda rows: rows.settle())
@@ -373,6 +379,7 @@ class DatabaseConsumer(Consumer):
         with self._changed:
             for row_id in ids:
                 del self._held[row_id], self._leases[row_id]
+                self._batch_of.pop(row_id).settled_one()
 
     def _has_pending(self) -> bool:
         return bool(self._moves or self._acked)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from domain_event_broker.django.transport import DatabaseTransport
+from domain_event_broker.django.transport import consumer as consumers
 from domain_event_broker.settings import Settings
 from tests.conformance.harness import Desk
 
@@ -39,3 +40,10 @@ def desk(make_desk: MakeDesk) -> Desk:
 def short_lease_desk(make_desk: MakeDesk) -> Desk:
     """One to see leases renewed on."""
     return make_desk(lease_seconds=SHORT_LEASE_SECONDS)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consumers do not look for an hour, unless they are woken or have to."""
+    monkeypatch.setattr(consumers, "_POLL_SECONDS", 3_600.0)
+    monkeypatch.setattr(consumers, "_LISTENING_POLL_SECONDS", 3_600.0)

@@ -8,7 +8,6 @@ from collections import deque
 import pytest
 
 from domain_event_broker.django.models import QueuedMessage
-from domain_event_broker.django.transport import consumer as consumers
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
 from domain_event_broker.transports.base import Consumer, Delivery
 from domain_event_broker.turns import SideBySide
@@ -17,16 +16,7 @@ from tests.django.marks import both_databases
 from tests.support.threads import start_thread
 from tests.support.waiting import wait_until
 
-from .conftest import MakeDesk
-
 pytestmark = both_databases
-
-
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Consumers do not look for an hour, unless they are told to."""
-    monkeypatch.setattr(consumers, "_POLL_SECONDS", 3_600.0)
-    monkeypatch.setattr(consumers, "_LISTENING_POLL_SECONDS", 3_600.0)
 
 
 def of_the_database(consumer: Consumer) -> DatabaseConsumer:
@@ -72,15 +62,17 @@ class TestSharing:
         turns.stop()
 
     def test_a_slow_handler_s_batch_grows_by_no_other_s_speed(self, desk: Desk) -> None:
-        consumer = of_the_database(
-            desk.consumer(subscription("slow", "slow"), subscription("quick", "quick"))
-        )
-        slow, quick = consumer._subscriptions
-        for _ in range(8):
-            consumer._next_batch_size(quick, subscription("quick"))
+        slow, quick = subscription("slow", "slow"), subscription("quick", "quick")
+        consumer = desk.consumer(slow, quick)
+        desk.publish(*(message("slow") for _ in range(20)))
+        desk.publish(*(message("quick") for _ in range(20)))
+        held: list[Delivery] = []
+        while desk.waiting(quick):
+            delivery = receive(consumer)
+            (held.append if delivery.subscription == slow else consumer.ack)(delivery)
 
-        assert consumer._batches[quick].size == 100
-        assert consumer._next_batch_size(slow, subscription("slow")) == 1
+        assert len(held) < 20
+        assert desk.waiting(slow) == 20 - len(held)
 
     def test_a_batch_does_not_grow_while_the_last_one_is_being_handled(self, desk: Desk) -> None:
         """Those of several threads that come first want more than is to be had for others."""
@@ -93,18 +85,6 @@ class TestSharing:
         taken = [receive(consumer) for _ in range(3)]
 
         assert desk.waiting(subscription()) == 2
-
-    def test_a_batch_is_no_larger_than_the_prefetch_unless_as_many_run_at_once(
-        self, make_desk: MakeDesk
-    ) -> None:
-        desk = make_desk(prefetch=4)
-        consumer = of_the_database(desk.consumer(subscription()))
-        (queue,) = consumer._subscriptions
-        sizes = [consumer._next_batch_size(queue, subscription()) for _ in range(6)]
-        assert sizes == [1, 2, 4, 4, 4, 4]
-        wide = subscription("handler", concurrency=16)
-        sizes = [consumer._next_batch_size(queue, wide) for _ in range(4)]
-        assert sizes == [8, 16, 16, 16]
 
 
 @pytest.mark.usefixtures("patient")

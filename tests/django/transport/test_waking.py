@@ -9,7 +9,6 @@ import pytest
 from django.db import connections, transaction
 
 from domain_event_broker.django.inserting import write_to_queues
-from domain_event_broker.django.transport import consumer as consumers
 from domain_event_broker.django.transport import waking
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
 from domain_event_broker.django.transport.queues import dead_letters_of
@@ -46,13 +45,6 @@ class Waiting:
         return delivery.message.message_id
 
 
-@pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Consumers do not look for an hour, unless they are woken."""
-    monkeypatch.setattr(consumers, "_POLL_SECONDS", 3_600.0)
-    monkeypatch.setattr(consumers, "_LISTENING_POLL_SECONDS", 3_600.0)
-
-
 def wait_for_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     """A consumer that has looked, found nothing, and waits."""
     consumer = desk.consumer(subscription("handler", "order.*"))
@@ -60,8 +52,8 @@ def wait_for_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Waiting:
     looks: list[float] = []
     claim = consumer._claim
 
-    def look(without: Container[str]) -> float:
-        looks.append(claim(without))
+    def look(without: Container[str], deadline: float) -> float:
+        looks.append(claim(without, deadline))
         return looks[-1]
 
     monkeypatch.setattr(consumer, "_claim", look)
