@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NoReturn
 
 from django.db import connections
@@ -39,6 +40,24 @@ class Job:
         return replace(self.limits, time_limit_seconds=left)
 
 
+def handle(job: Job, console: Console, supervised: Supervised | None = None) -> None:
+    """Do the job, in one of several processes or in the only one."""
+    run = HandlerRun(
+        job.handlers,
+        job.settings,
+        job.limits_from_now(),
+        tends=supervised is None or supervised.role == 0,
+        on_ready=console.one_is_ready
+        if supervised
+        else partial(console.ready, job.handlers, job.settings),
+        on_report=console.report,
+    )
+    with stopping_on_signals(run.stop):
+        if supervised is not None:
+            supervised.follow(run.stop)
+        run.run()
+
+
 def check_can_be_shared(job: Job) -> None:
     """Raises `ConfigurationError` where a second process could not do the same."""
     if not transport_for(job.settings).capabilities.persistent:
@@ -69,7 +88,7 @@ def serve(
     stdout, stderr = (Marked(output, supervised.role + 1) for output in (stdout, stderr))
     with showing_warnings(stderr, verbosity):
         try:
-            _handle(supervised, job, Console(stdout, stderr, verbosity))
+            handle(job, Console(stdout, stderr, verbosity), supervised)
         except ConfigurationError as error:
             supervised.complain(str(error))  # all of them would, in a row
             sys.exit(MISCONFIGURED)
@@ -77,17 +96,3 @@ def serve(
             write_line(stderr, str(error))
             sys.exit(1)
     sys.exit()
-
-
-def _handle(supervised: Supervised, job: Job, console: Console) -> None:
-    run = HandlerRun(
-        job.handlers,
-        job.settings,
-        job.limits_from_now(),
-        tends=supervised.role == 0,
-        on_ready=console.one_is_ready,
-        on_report=console.report,
-    )
-    with stopping_on_signals(run.stop):
-        supervised.follow(run.stop)
-        run.run()

@@ -11,11 +11,10 @@ from ....errors import DomainEventBrokerError
 from ....subscribing import check_threads
 from ... import conf
 from ...console import Console, showing_warnings
-from ...processes import Job, check_can_be_shared, serve, supervise
+from ...processes import Job, check_can_be_shared, handle, serve, supervise
 from ...registry import registry
-from ...running import HandlerRun, Limits
+from ...running import Limits
 from ...selecting import choose_handlers
-from ...stopping import stopping_on_signals
 from ...supervised import Supervised
 from ..arguments import add_handlers, count, seconds
 
@@ -76,7 +75,7 @@ class Command(BaseCommand):
             try:
                 job = _job(options)
                 if options["processes"] == 1:
-                    _run(job, console)
+                    handle(job, console)
                 else:
                     supervised = _supervise(options["processes"], job, console)
             except DomainEventBrokerError as error:
@@ -98,18 +97,6 @@ def _job(options: dict[str, Any]) -> Job:
         threads=options["threads"],
     )
     return Job(handlers, settings, limits)
-
-
-def _run(job: Job, console: Console) -> None:
-    run = HandlerRun(
-        job.handlers,
-        job.settings,
-        job.limits,
-        on_ready=lambda: console.ready(job.handlers, job.settings),
-        on_report=console.report,
-    )
-    with stopping_on_signals(run.stop):
-        run.run()
 
 
 def _supervise(processes: int, job: Job, console: Console) -> Supervised | None:
