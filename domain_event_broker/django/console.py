@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
+from django.core.management.base import CommandError
+
+from ..errors import DomainEventBrokerError
 from ..handling import Ending, Report
 from ..retrying import Retry
 from ..settings import Settings
@@ -143,6 +146,16 @@ def showing_warnings(stderr: Output, verbosity: int) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+@contextmanager
+def telling_errors(stderr: Output, verbosity: int) -> Iterator[None]:
+    """Show warnings, and have Django tell of our errors in a line instead of a traceback."""
+    with showing_warnings(stderr, verbosity):
+        try:
+            yield
+        except DomainEventBrokerError as error:
+            raise CommandError(str(error)) from error
 
 
 class _ConsoleHandler(logging.Handler):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from ....errors import DomainEventBrokerError
 from ....subscribing import Subscriber
 from ... import conf
-from ...console import NORMAL, showing_warnings
+from ...console import NORMAL, telling_errors
 from ...registry import registry
 from ...selecting import choose_handlers
 from ..arguments import add_handlers
@@ -25,11 +24,8 @@ class Command(BaseCommand):
         add_handlers(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with showing_warnings(self.stderr, options["verbosity"]):
-            try:
-                self._run(options)
-            except DomainEventBrokerError as error:
-                raise CommandError(str(error)) from error
+        with telling_errors(self.stderr, options["verbosity"]):
+            self._run(options)
 
     def _run(self, options: dict[str, Any]) -> None:
         settings = conf.required()

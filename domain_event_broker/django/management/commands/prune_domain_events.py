@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
-from ....errors import DomainEventBrokerError
 from ....retrying import MAX_DELAY_SECONDS
-from ...console import NORMAL
+from ...console import NORMAL, telling_errors
 from ...databases import translated
 from ...models import DeadLetter, InboxEntry, Queue
 from ...pruning import DAY_SECONDS, DEFAULT_RETENTION_DAYS, Pruned, prune
@@ -43,13 +42,11 @@ class Command(BaseCommand):
                 f"A copy of an event may come {MAX_DELAY_SECONDS // DAY_SECONDS} days late, when a "
                 "retry was delayed so long; it would then take effect again."
             )
-        try:
+        with telling_errors(self.stderr, self._verbosity):
             for alias in databases_with(options["databases"], InboxEntry, Queue, DeadLetter):
                 with translated(alias):
                     pruned = prune(alias, retention_days, is_dry_run=options["dry_run"])
                 self._tell(pruned, "would be removed" if options["dry_run"] else "removed")
-        except DomainEventBrokerError as error:
-            raise CommandError(str(error)) from error
 
     def _tell(self, pruned: Pruned, done: str) -> None:
         if self._verbosity >= NORMAL:

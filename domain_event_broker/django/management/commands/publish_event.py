@@ -8,11 +8,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ....errors import DomainEventBrokerError
 from ....events import DomainEvent
 from ....settings import Settings
 from ... import background, conf
-from ...console import NORMAL, showing_warnings
+from ...console import NORMAL, telling_errors
 from ...deferring import needs_outbox
 from ...publishing import publish_domain_event
 from ...sending import outbox
@@ -42,18 +41,15 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with showing_warnings(self.stderr, options["verbosity"]):
-            try:
-                settings = conf.required()
-                event = publish_domain_event(
-                    options["routing_key"],
-                    self._data(options["data"]),
-                    options["domain_object_id"],
-                    options["uuid"],
-                    options["timestamp"],
-                )
-            except DomainEventBrokerError as error:
-                raise CommandError(str(error)) from error
+        with telling_errors(self.stderr, options["verbosity"]):
+            settings = conf.required()
+            event = publish_domain_event(
+                options["routing_key"],
+                self._data(options["data"]),
+                options["domain_object_id"],
+                options["uuid"],
+                options["timestamp"],
+            )
             is_sent = self._is_sent(event, settings)
         if options["verbosity"] >= NORMAL:
             state = "published" if is_sent else "stored; it is sent as soon as the broker is there"

@@ -6,10 +6,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ....errors import DomainEventBrokerError
 from ....transports import transport_for
 from ... import conf
-from ...console import NORMAL, showing_warnings
+from ...console import NORMAL, telling_errors
 from ...databases import translated
 from ...models import OutboxEvent
 from ...relaying import Relay, Relayed
@@ -40,11 +39,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self._verbosity: int = options["verbosity"]
-        with showing_warnings(self.stderr, self._verbosity):
-            try:
-                self._run(options)
-            except DomainEventBrokerError as error:
-                raise CommandError(str(error)) from error
+        with telling_errors(self.stderr, self._verbosity):
+            self._run(options)
 
     def _run(self, options: dict[str, Any]) -> None:
         settings = conf.required()

@@ -14,10 +14,10 @@ from typing import IO, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ....errors import DomainEventBrokerError, TransportError
+from ....errors import TransportError
 from ....settings import Settings
 from ... import background, conf, dead_letters
-from ...console import NORMAL, showing_warnings, write_line
+from ...console import NORMAL, telling_errors, write_line
 from ...databases import check_tables
 from ...dead_letters import Selection
 from ...dead_letters.files import to_object
@@ -91,11 +91,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self._verbosity: int = options["verbosity"]
         self._is_json: bool = options["json"]
-        with showing_warnings(self.stderr, self._verbosity):
-            try:
-                self._run(options)
-            except DomainEventBrokerError as error:
-                raise CommandError(str(error)) from error
+        with telling_errors(self.stderr, self._verbosity):
+            self._run(options)
 
     def _run(self, options: dict[str, Any]) -> None:
         settings = conf.required()

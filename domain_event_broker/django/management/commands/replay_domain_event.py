@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 from django.db.utils import Error as DatabaseError
 
 from ....errors import DomainEventBrokerError
@@ -16,7 +16,7 @@ from ....messages import Message
 from ....redacting import redacted
 from ....replaying import DISCARD, LEAVE, RETRY, replay_all, replay_event, retry_event
 from ... import conf
-from ...console import showing_warnings
+from ...console import telling_errors
 from ...databases import check_tables
 from ...dead_letters import Selection, count
 from ...dead_letters.showing import printable
@@ -45,15 +45,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         callback = self._ask if options["interactive"] else retry_event
         replay = replay_all if options["replay_all"] else replay_event
-        with showing_warnings(self.stderr, options["verbosity"]):
-            try:
-                conf.required()
-                for queue in options["queue"]:
-                    remaining = replay(queue, callback)
-                    self.stdout.write(f"{remaining} dead-lettered events remaining for {queue}")
-                    self._point_to_table(queue)
-            except DomainEventBrokerError as error:
-                raise CommandError(str(error)) from error
+        with telling_errors(self.stderr, options["verbosity"]):
+            conf.required()
+            for queue in options["queue"]:
+                remaining = replay(queue, callback)
+                self.stdout.write(f"{remaining} dead-lettered events remaining for {queue}")
+                self._point_to_table(queue)
 
     def _ask(self, *, body: bytes, header: Message, **_: Any) -> str:
         self.stdout.write("Please specify action for:")

@@ -7,10 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ....errors import DomainEventBrokerError
 from ....subscribing import check_threads
 from ... import conf
-from ...console import Console, showing_warnings
+from ...console import Console, telling_errors
 from ...processes import Job, check_can_be_shared, handle, serve, supervise
 from ...registry import registry
 from ...running import Limits
@@ -71,15 +70,12 @@ class Command(BaseCommand):
         verbosity: int = options["verbosity"]
         console = Console(self.stdout, self.stderr, verbosity)
         supervised = None
-        with showing_warnings(self.stderr, verbosity):
-            try:
-                job = _job(options)
-                if options["processes"] == 1:
-                    handle(job, console)
-                else:
-                    supervised = _supervise(options["processes"], job, console)
-            except DomainEventBrokerError as error:
-                raise CommandError(str(error)) from error
+        with telling_errors(self.stderr, verbosity):
+            job = _job(options)
+            if options["processes"] == 1:
+                handle(job, console)
+            else:
+                supervised = _supervise(options["processes"], job, console)
         if supervised is not None:
             serve(supervised, job, self.stdout, self.stderr, verbosity)
 
