@@ -8,7 +8,7 @@ from typing import Any
 
 from environ import Env
 
-from .peers import DJANGO_DOMAIN_EVENTS
+from .peers import DJANGO_DOMAIN_EVENTS, RABBITMQ
 
 Database = dict[str, Any]
 
@@ -50,6 +50,17 @@ def our_project(database: Database, broker_url: str, **settings: Any) -> Project
 
 def peer_project(database: Database) -> Project:
     return Project(common(database, PEER_APPS), DJANGO_DOMAIN_EVENTS)
+
+
+def outbox_pattern_project(database: Database, host: str, stomp_port: int, vhost: str) -> Project:
+    """Without the second that it waits after each look at the outbox."""
+    stomp = {
+        "DEFAULT_STOMP_HOST_AND_PORTS": [(host, stomp_port)],
+        "DEFAULT_STOMP_VHOST": vhost,
+        "DEFAULT_PRODUCER_WAITING_TIME": 0,
+    }
+    settings = {**common(database, ["django_outbox_pattern"]), "DJANGO_OUTBOX_PATTERN": stomp}
+    return Project(settings, RABBITMQ)
 
 
 def common(database: Database, apps: list[str]) -> dict[str, Any]:

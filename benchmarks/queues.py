@@ -25,7 +25,7 @@ class UndeclaredQueue:
 
     def count(self) -> int:
         """How many events are in it, exactly and at this moment."""
-        return self._node.message_count(self._vhost, HANDLER)
+        return self._node.message_count(self.vhost, HANDLER)
 
     def purge(self) -> None:
         with raw_channel(self.url) as channel:
@@ -40,10 +40,10 @@ class UndeclaredQueue:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._node.delete_vhost(self._vhost)
+        self._node.delete_vhost(self.vhost)
 
     @property
-    def _vhost(self) -> str:
+    def vhost(self) -> str:
         return unquote(urlsplit(self.url).path[1:])
 
 
