@@ -68,8 +68,8 @@ test-brokers: setup prepare-brokers ## the broker tests on RELEASES (installed,4
 brokers-on-%:
 	RABBITMQ_RELEASES=$* $(BIN)/python -m pytest -m "broker and not fault" $(PYTEST_ARGS)
 
-test-faults: setup prepare-brokers ## break things on purpose: the fault matrix once, on RELEASES, three at a time
-	@$(AT_ONCE) -j3 $(addprefix faults-on-,$(EACH_RELEASE)) other-faults-on-$(firstword $(EACH_RELEASE))
+test-faults: setup prepare-brokers ## break things on purpose: the fault matrix once, on RELEASES, four at a time
+	@$(AT_ONCE) -j4 $(addprefix faults-on-,$(EACH_RELEASE)) other-faults-on-$(firstword $(EACH_RELEASE))
 
 # What is about the broker, which each release has to pass, and the rest, for which one does.
 # Where PYTEST_ARGS choose no test (pytest's status 5), that is as it should be.
