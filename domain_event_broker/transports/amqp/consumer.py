@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -22,23 +20,15 @@ from ...errors import (
     DomainEventBrokerError,
     TransportClosed,
 )
-from ...handling import event_id
 from ...messages import Message
-from ...retrying import backoff_seconds
 from ...settings import Settings
-from ..base import (
-    Consumer,
-    Delivery,
-    Outcome,
-    PublishResult,
-    Subscription,
-    already_subscribed,
-)
-from .batches import Outgoing
+from ..base import Consumer, Delivery, Subscription, already_subscribed
 from .connection import ConnectionThread
+from .moving import Moves
 from .pika_connection import Connection
 from .publisher import Publisher
-from .subscription import MISSING_EXCHANGE_SECONDS, SubscriptionChannel
+from .restoring import Restorer
+from .subscription import SubscriptionChannel, channel_of
 from .targets import dead_letter_target, retry_target, return_target
 
 log = logging.getLogger(__name__)
@@ -48,33 +38,20 @@ _SUBSCRIBE_SECONDS = 60.0
 _COUNT_SECONDS = 5.0
 # How long a stop waits for what is being handled before it gives the rest back.
 _GIVE_BACK_SECONDS = 1.0
-# A move that the broker does not take is tried again, ever slower.
-_MOVE_BASE_SECONDS = 0.2
-_MOVE_MAX_SECONDS = 30.0
-# How often it is looked whether the exchange is there, which costs the broker next to nothing.
-_LOOK_SECONDS = 1.0
-# How often, more or less, queues are bound again. That nobody can look for, and to bind what is
-# bound costs RabbitMQ 4.3 a write.
-_BIND_SECONDS = 30.0
-
-#: Where a moved message goes, at attempt number 0, 1, ...
-Target = Callable[[int], Outgoing]
 
 
 class AmqpConsumer(Consumer):
     """Receives for any number of subscriptions.
 
-    The connection's thread fills a queue that `receive` empties. Moves (retry, dead letter) go
-    out through the process's publishing connection, so that a broker that blocks publishers
-    still takes acknowledgements.
+    The connection's thread fills a queue that `receive` empties.
     """
 
     def __init__(self, settings: Settings, publisher: Callable[[], Publisher]) -> None:
         self._settings = settings
-        self._publisher = publisher
         self._thread = ConnectionThread(settings, "subscriber", self)
         self._channels: dict[str, SubscriptionChannel] = {}
-        self._keys = itertools.count()
+        self._moves = Moves(self._thread, publisher, self)
+        self._restorer = Restorer(self._thread, settings.exchange, self._channels)
         self.forget()
 
     def forget(self) -> None:
@@ -96,12 +73,10 @@ class AmqpConsumer(Consumer):
         # What nobody took before `stop`, and whether it still waits for what was taken.
         self._unwanted: list[Delivery] = []
         self._is_ending = self._is_quiet = False
-        # Timers of moves that are tried again later.
-        self._held: dict[int, Any] = {}
         # Why nothing can be consumed.
         self._refusal: ConfigurationError | None = None
-        self._is_exchange_missing = False
-        self._bind_at = 0.0
+        self._moves.forget()
+        self._restorer.forget()
         for channel in self._channels.values():
             channel.forget()
         self._unstarted: deque[SubscriptionChannel] = deque()
@@ -159,18 +134,18 @@ class AmqpConsumer(Consumer):
         """The broker sends what there is, up to the prefetch, whoever has room for it."""
 
     def holds(self, delivery: Delivery) -> bool:
-        return _channel(delivery).is_current(delivery)
+        return channel_of(delivery).is_current(delivery)
 
     def ack(self, delivery: Delivery) -> None:
         self._settle(partial(self._ack, delivery))
 
     def retry(self, delivery: Delivery, message: Message, due_at_ms: int) -> None:
         target = partial(retry_target, self._settings, delivery.subscription, message, due_at_ms)
-        self._settle(partial(self._move, delivery, target))
+        self._settle(partial(self._moves.begin, delivery, target))
 
     def dead_letter(self, delivery: Delivery, message: Message) -> None:
         target = partial(dead_letter_target, self._settings, delivery.subscription, message)
-        self._settle(partial(self._move, delivery, target))
+        self._settle(partial(self._moves.begin, delivery, target))
 
     def release(self, delivery: Delivery) -> None:
         self._settle(partial(self._release, delivery))
@@ -214,6 +189,7 @@ class AmqpConsumer(Consumer):
         with suppress(TransportClosed):
             self._thread.post(self._release_unwanted)
         self._is_closed = True
+        self._restorer.forget()
         self._thread.close(max(deadline - time.monotonic(), 1.0))
 
     # In the connection's thread
@@ -224,18 +200,14 @@ class AmqpConsumer(Consumer):
     def on_open(self, connection: Connection) -> None:
         self._connection = connection
         connection.after_reading = self._hand_over
-        self._is_exchange_missing = False
-        self._bind_at = _next_binding()
         for channel in self._channels.values():
             channel.open(connection)
-        self._look_later(connection)
+        self._restorer.begin(connection)
 
     def on_lost(self, error: DomainEventBrokerError) -> None:
         self._connection = None
-        held, self._held = self._held, {}
-        for timer in held.values():
-            self._thread.loop.remove_timeout(timer)
-            self._done()  # the original comes back
+        self._restorer.forget()
+        self._moves.lost()
         self._taken.clear()
         unwanted, self._unwanted = self._unwanted, []
         if unwanted:
@@ -291,41 +263,20 @@ class AmqpConsumer(Consumer):
         return frozenset(self._taken)
 
     def on_missing_exchange(self) -> None:
-        if self._is_exchange_missing:
-            return
-        self._is_exchange_missing = True
-        log.error(
-            "The exchange %r was deleted, and events that were published since have reached "
-            "nobody. It is declared anew, and the queues of %s are bound to it again.",
-            self._settings.exchange,
-            ", ".join(sorted(self._channels)),
-        )
-        self._thread.loop.call_later(
-            MISSING_EXCHANGE_SECONDS, partial(self._restore_exchange, self._connection)
-        )
+        self._restorer.on_missing()
 
-    def _restore_exchange(self, connection: Connection | None) -> None:
-        if connection is self._connection:
-            self._is_exchange_missing = False
-            self._bind()
+    # Of the moves
 
-    def _look_later(self, connection: Connection) -> None:
-        self._thread.loop.call_later(_LOOK_SECONDS, partial(self._look, connection))
+    def on_copied(self, delivery: Delivery) -> None:
+        self._ack(delivery)
 
-    def _look(self, connection: Connection) -> None:
-        """See now and then that what others may take away is there."""
-        if connection is not self._connection or self._is_closed:
-            return
-        if not self._is_exchange_missing:
-            any(channel.look_for_exchange() for channel in self._channels.values())
-            if time.monotonic() >= self._bind_at:
-                self._bind()
-        self._look_later(connection)
+    def on_not_copied(self, delivery: Delivery) -> None:
+        self._taken.discard(delivery.token)
+        self._done()
+        channel_of(delivery).on_idle()
 
-    def _bind(self) -> None:
-        self._bind_at = _next_binding()
-        for channel in self._channels.values():
-            channel.bind()
+    def on_given_up(self) -> None:
+        self._done()
 
     # Subscribing and stopping
 
@@ -408,8 +359,8 @@ class AmqpConsumer(Consumer):
         for delivery in unwanted:
             if self._is_suspect(delivery):
                 self._release(delivery)
-        for channel in {_channel(delivery) for delivery in harmless}:
-            channel.release([d for d in harmless if _channel(d) is channel])
+        for channel in {channel_of(delivery) for delivery in harmless}:
+            channel.release([d for d in harmless if channel_of(d) is channel])
         if harmless:
             self._done(len(harmless))
 
@@ -417,7 +368,7 @@ class AmqpConsumer(Consumer):
         counts.set_result([channel.count() for channel in self._channels.values()])
 
     def _ack(self, delivery: Delivery) -> None:
-        channel = _channel(delivery)
+        channel = channel_of(delivery)
         channel.settle(delivery)
         self._acknowledging.add(channel)
         self._taken.discard(delivery.token)
@@ -426,7 +377,7 @@ class AmqpConsumer(Consumer):
 
     def _release(self, delivery: Delivery) -> None:
         if self._is_suspect(delivery):
-            self._move(delivery, partial(return_target, delivery))
+            self._moves.begin(delivery, partial(return_target, delivery))
             return
         self._taken.discard(delivery.token)
         if self._is_ending:
@@ -435,7 +386,7 @@ class AmqpConsumer(Consumer):
                 self._thread.loop.call_later(_GIVE_BACK_SECONDS, self._release_unwanted)
             self._unwanted.append(delivery)
             return
-        _channel(delivery).release([delivery])
+        channel_of(delivery).release([delivery])
         self._done()
 
     def _is_suspect(self, delivery: Delivery) -> bool:
@@ -445,78 +396,8 @@ class AmqpConsumer(Consumer):
         """
         return delivery.crashes + 1 >= self._settings.crash_attempts
 
-    def _move(self, delivery: Delivery, target: Target, attempt: int = 0) -> None:
-        """Publish a copy where `target` says; acknowledge once that is confirmed."""
-        _channel(delivery).safe()
-        if not _channel(delivery).is_current(delivery):
-            self._taken.discard(delivery.token)
-            self._done()
-            _channel(delivery).on_idle()
-            return
-
-        def on_done(results: list[PublishResult]) -> None:
-            # In the publisher's thread.
-            try:
-                self._thread.post(partial(self._on_moved, delivery, target, attempt, results[0]))
-            except TransportClosed:
-                self._done()
-
-        try:
-            self._publisher().publish([target(attempt)], on_done)
-        except TransportClosed as error:
-            closed = PublishResult(Outcome.UNKNOWN, error)
-            self._on_moved(delivery, target, attempt, closed)
-
-    def _on_moved(
-        self,
-        delivery: Delivery,
-        target: Target,
-        attempt: int,
-        result: PublishResult,
-    ) -> None:
-        channel = _channel(delivery)
-        if result.outcome is Outcome.CONFIRMED:
-            self._ack(delivery)
-            return
-        is_forbidden = isinstance(result.error, ConfigurationError)
-        if result.outcome is not Outcome.REFUSED and not is_forbidden:
-            # Somebody may have deleted the queue, or the exchange, that it should go to.
-            channel.declare(delays=True)
-        delay_seconds = backoff_seconds(attempt, _MOVE_BASE_SECONDS, _MOVE_MAX_SECONDS)
-        log.log(
-            _level_of_move(attempt, is_forbidden=is_forbidden),
-            "%s: event %s is held and moved again in %.1f s: %s",
-            delivery.subscription.name,
-            event_id(delivery.message),
-            delay_seconds,
-            result.error or result.outcome.value,
-        )
-        key = next(self._keys)
-        self._held[key] = self._thread.loop.call_later(
-            delay_seconds, partial(self._move_again, key, delivery, target, attempt + 1)
-        )
-
-    def _move_again(self, key: int, delivery: Delivery, target: Target, attempt: int) -> None:
-        if self._held.pop(key, None) is not None:
-            self._move(delivery, target, attempt)
-
     def _done(self, count: int = 1) -> None:
         with self._settled:
             self._unsettled -= count
             if not self._unsettled:
                 self._settled.notify_all()
-
-
-def _level_of_move(attempt: int, *, is_forbidden: bool) -> int:
-    if is_forbidden:
-        return logging.INFO if attempt else logging.ERROR
-    return logging.WARNING if attempt else logging.INFO
-
-
-def _next_binding() -> float:
-    return time.monotonic() + _BIND_SECONDS * random.uniform(0.5, 1.5)
-
-
-def _channel(delivery: Delivery) -> SubscriptionChannel:
-    channel: SubscriptionChannel = delivery.token[0]
-    return channel

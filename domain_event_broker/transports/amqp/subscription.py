@@ -551,5 +551,11 @@ class SubscriptionChannel:
         self._counts.popleft().set_result(frame.method.message_count)
 
 
+def channel_of(delivery: Delivery) -> SubscriptionChannel:
+    """Where it came from, and is to be settled."""
+    channel: SubscriptionChannel = delivery.token[0]
+    return channel
+
+
 def _ignore(frame: Any) -> None:
     """For requests whose answer matters only in that it comes."""

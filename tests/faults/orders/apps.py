@@ -21,7 +21,7 @@ class OrdersConfig(AppConfig):
     def ready(self) -> None:
         # Models can be imported now.
         from domain_event_broker.django.dead_letters import collecting, settling
-        from domain_event_broker.transports.amqp import consumer
+        from domain_event_broker.transports.amqp import restoring
 
         from . import mutants
 
@@ -35,7 +35,7 @@ class OrdersConfig(AppConfig):
         if project.BATCH is not None:
             collecting._BATCH = settling._BATCH = project.BATCH
         if project.BIND_SECONDS is not None:
-            consumer._BIND_SECONDS = project.BIND_SECONDS
+            restoring._BIND_SECONDS = project.BIND_SECONDS
 
 
 def _note_delivery(registration: Registration, delivery: Any, consumer: Any) -> None:

@@ -9,7 +9,7 @@ from pika.channel import Channel
 
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
 from domain_event_broker.transports.amqp.batches import Pending
-from domain_event_broker.transports.amqp.consumer import AmqpConsumer
+from domain_event_broker.transports.amqp.moving import Moves
 from domain_event_broker.transports.amqp.publisher import Publisher
 from domain_event_broker.transports.amqp.subscription import SubscriptionChannel
 from domain_event_broker.transports.base import Delivery, Outcome, PublishResult
@@ -35,14 +35,14 @@ def ack_first() -> None:
 
 def ack_before_copying() -> None:
     """Have what is retried or dead-lettered acknowledged before its copy is published."""
-    move = AmqpConsumer._move
+    begin = Moves.begin
 
-    def move_acked(self: AmqpConsumer, delivery: Delivery, *arguments: Any) -> None:
+    def begin_acked(self: Moves, delivery: Delivery, *arguments: Any) -> None:
         channel: SubscriptionChannel = delivery.token[0]
         channel.settle(delivery)
-        move(self, delivery, *arguments)
+        begin(self, delivery, *arguments)
 
-    AmqpConsumer._move = move_acked  # type: ignore[method-assign, assignment]
+    Moves.begin = begin_acked  # type: ignore[method-assign, assignment]
 
 
 def publish_without_confirms() -> None:

@@ -24,6 +24,7 @@ from domain_event_broker.transports.amqp import targets
 from domain_event_broker.transports.amqp.batches import Pending
 from domain_event_broker.transports.amqp.consumer import AmqpConsumer
 from domain_event_broker.transports.amqp.dead_letters import AmqpDeadLetters
+from domain_event_broker.transports.amqp.moving import Moves
 from domain_event_broker.transports.amqp.publisher import Publisher
 from domain_event_broker.transports.base import Outcome
 
@@ -55,7 +56,7 @@ def _has_rows(sender: RowSender, ids: Any, alias: str) -> bool:
 def _is_move_to(target: Callable[..., Any]) -> Callable[..., bool]:
     """Of a message that is moved: whether the copy was sent there, and the broker has it."""
 
-    def is_stored(consumer: Any, delivery: Any, moved_to: Any, attempt: int, result: Any) -> bool:
+    def is_stored(moves: Any, delivery: Any, moved_to: Any, attempt: int, result: Any) -> bool:
         return moved_to.func is target and result.outcome is Outcome.CONFIRMED
 
     return is_stored
@@ -78,10 +79,10 @@ POINTS = {
     "before the ack": [Point(AmqpConsumer, "ack"), Point(DatabaseConsumer, "ack")],
     "before the settlement": [Point(StoredMessageQuerySet, "settle")],
     "between a retry and its ack": [
-        Point(AmqpConsumer, "_on_moved", _is_move_to(targets.retry_target)),
+        Point(Moves, "_on_moved", _is_move_to(targets.retry_target)),
     ],
     "between a dead letter and its ack": [
-        Point(AmqpConsumer, "_on_moved", _is_move_to(targets.dead_letter_target)),
+        Point(Moves, "_on_moved", _is_move_to(targets.dead_letter_target)),
     ],
     # On the database transport, where that is one step.
     "before a move is stored": [Point(QueuedMessageQuerySet, "move")],
