@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Container
+from collections.abc import Callable, Collection, Container, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -82,6 +82,8 @@ class DatabaseConsumer(Consumer):
         #: time to ask the database, by `time.monotonic`. Both belong to who works on it.
         self._due: dict[int, None] = {}
         self._look_at = -math.inf
+        #: Queues of which it is not known any more when something is due.
+        self._unsure: set[int] = set()
         #: Queues that something was put into since they were claimed from.
         self._woken: set[int] = set()
         self._caution = Caution(settings.lease_seconds)
@@ -216,10 +218,12 @@ class DatabaseConsumer(Consumer):
         is_told = self._listener is not None and time.monotonic() < min(self._look_at, deadline)
         if time.monotonic() < self._look_at and self._claim_from_one_of(without):
             return 0.0
-        if not is_told:
+        if is_told:
+            self._look_into_unsure()
+        else:
             self._look()
-            if self._claim_from_one_of(without):
-                return 0.0
+        if self._claim_from_one_of(without):
+            return 0.0
         return max(self._look_at - time.monotonic(), 0.0)
 
     @property
@@ -231,8 +235,20 @@ class DatabaseConsumer(Consumer):
         dues = _rows(self._alias).seconds_until_due(self._subscriptions)
         self._is_failing = False
         self._due = dict.fromkeys(q for q in self._subscriptions if dues.get(q, 1.0) <= 0)
-        later = (seconds for seconds in dues.values() if seconds > 0)
-        self._look_at = time.monotonic() + min([self._poll_seconds, *later])
+        self._look_at = time.monotonic() + self._poll_seconds
+        self._look_when_due(dues)
+
+    def _look_into_unsure(self) -> None:
+        if self._unsure:
+            dues = _rows(self._alias).seconds_until_due(self._unsure)
+            self._due.update(dict.fromkeys(q for q, seconds in dues.items() if seconds <= 0))
+            self._look_when_due(dues)
+
+    def _look_when_due(self, dues: Mapping[int, float]) -> None:
+        self._unsure.clear()
+        now = time.monotonic()
+        later = (now + seconds for seconds in dues.values() if seconds > 0)
+        self._look_at = min([self._look_at, *later])
 
     def _claim_from_one_of(self, without: Container[str]) -> bool:
         with_suspects = self._caution.may_claim_one(self._held)
@@ -281,6 +297,8 @@ class DatabaseConsumer(Consumer):
             self._batches[queue] = batch
         if len(rows) == batch.size:
             self._due[queue] = None  # there may be more
+        else:
+            self._unsure.add(queue)
         if any(row.crashes for row in rows):
             self._caution.claimed()
         return bool(rows)
@@ -356,9 +374,10 @@ class DatabaseConsumer(Consumer):
         Raises the database's errors; what is not stored is kept.
         """
         while self._moves:
-            self._settle([self._moves[0].delivery.token], self._moves[0].step)
+            delivery, step = self._moves[0]
+            self._settle([delivery.token], step)
             self._moves.popleft()
-            self._look_at = -math.inf  # it may be due again
+            self._unsure.add(self._queue_of(delivery))
         if self._acked:
             acked = list(self._acked)
             self._settle(acked, lambda rows: rows.settle())

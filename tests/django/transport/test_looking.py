@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
-from tests.conformance.harness import Desk, message, receive, subscription
+from domain_event_broker.handling import now_ms
+from tests.conformance.harness import Desk, copy, message, receive, subscription
 from tests.django.marks import both_databases
 
 pytestmark = both_databases
@@ -26,3 +27,29 @@ def test_once_while_there_is_enough_in_them(desk: Desk, monkeypatch: pytest.Monk
     assert len(looks) == 1
     assert consumer.receive(0.0) is None
     assert len(looks) == 2
+
+
+@pytest.mark.usefixtures("patient")
+class TestWhatIsDueLater:
+    """Beside what was due: the first of a queue says nothing of the second."""
+
+    def test_of_the_queue_that_was_claimed_from(self, desk: Desk) -> None:
+        consumer = desk.consumer(subscription(retries=True))
+        desk.publish(message(), message())
+        first, second = receive(consumer), receive(consumer)
+        consumer.retry(first, copy(first.message), now_ms() + 600)
+        consumer.retry(second, copy(second.message), now_ms())
+        consumer.ack(receive(consumer))
+
+        assert receive(consumer).message.message_id == first.message.message_id
+
+    def test_of_another_one(self, desk: Desk) -> None:
+        consumer = desk.consumer(subscription("one", retries=True), subscription("two"))
+        desk.publish(message())
+        one, two = sorted(
+            (receive(consumer), receive(consumer)), key=lambda each: each.subscription.name
+        )
+        consumer.retry(one, copy(one.message), now_ms() + 600)
+        consumer.ack(two)
+
+        assert receive(consumer).message.message_id == one.message.message_id
