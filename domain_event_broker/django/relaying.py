@@ -7,7 +7,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.db import connections
 from django.db.utils import Error as DatabaseError
@@ -47,6 +49,13 @@ class Relayed:
     postponed: int = 0
     #: Why the last sweep ended before all was sent.
     outage: DomainEventBrokerError | None = None
+
+
+class Claim(NamedTuple):
+    """Rows that we hold, and since when, by `time.monotonic`."""
+
+    rows: Sequence[OutboxRow]
+    claimed_at: float
 
 
 class Relay:
@@ -150,26 +159,60 @@ class Relay:
             # A look first: a claim that finds nothing still writes, where one writes at a time.
             if not outbox(alias).due().exists():
                 return
+            following: Claim | None = None
             while relayed.outage is None and relayed.sent < most and not self._stop.is_set():
-                rows = self._claim(alias, limit)
-                if not rows:
+                claim = self._if_fresh(following, alias) or self._claim(alias, limit)
+                if not claim.rows:
                     return
-                self._send(rows, alias, relayed)
+                claims_ahead = len(claim.rows) == limit and relayed.sent + limit < most
+                following = self._send(claim.rows, alias, relayed, claims_ahead=claims_ahead)
                 limit = BATCH
+            self._give_back(following, alias)
         except DatabaseError as error:
             self._note_absence(alias, error)
 
-    def _claim(self, alias: str, limit: int) -> list[OutboxRow]:
+    def _claim(self, alias: str, limit: int) -> Claim:
         lease_seconds = self._settings.lease_seconds
-        return waiting_out_locks(lambda: outbox(alias).claim(limit, self.token, lease_seconds))
+        claimed_at = time.monotonic()
+        return Claim(
+            waiting_out_locks(lambda: outbox(alias).claim(limit, self.token, lease_seconds)),
+            claimed_at,
+        )
 
-    def _send(self, rows: Sequence[OutboxRow], alias: str, relayed: Relayed) -> None:
-        sent = self._sender.send(rows, alias)
+    def _if_fresh(self, claim: Claim | None, alias: str) -> Claim | None:
+        """Give back what we may not hold any more: its leases end while we are stopped."""
+        if claim is None:
+            return None
+        if time.monotonic() < claim.claimed_at + self._settings.lease_seconds / 2:
+            return claim
+        self._give_back(claim, alias)
+        return None
+
+    def _give_back(self, claim: Claim | None, alias: str) -> None:
+        if claim is not None:
+            outbox(alias).held_by(self.token, [row.id for row in claim.rows]).give_back()
+
+    def _send(
+        self, rows: Sequence[OutboxRow], alias: str, relayed: Relayed, *, claims_ahead: bool
+    ) -> Claim | None:
+        """Send and settle; what was claimed meanwhile is to be sent next, or given back."""
+        following: Claim | None = None
+
+        def claim_following() -> Sequence[OutboxRow]:
+            nonlocal following
+            if not claims_ahead:
+                return ()
+            with suppress(DatabaseError):  # what is wrong tells whoever is next
+                following = self._claim(alias, BATCH)
+            return following.rows if following else ()
+
+        sent = self._sender.send(rows, alias, claim_following)
         self._sender.settle(sent.ids, alias)
         relayed.sent += len(sent.ids)
         relayed.parked += sent.parked
         relayed.postponed += sent.postponed
         relayed.outage = sent.outage
+        return following if following and following.rows else None
 
     def _others_hold_any(self) -> bool:
         for alias in self._there():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -84,16 +84,22 @@ class RowSender:
             self._renew, settings.lease_seconds, "domain-event-broker outbox leases"
         )
 
-    def send(self, rows: Sequence[OutboxRow], alias: str) -> Sent:
+    def send(
+        self,
+        rows: Sequence[OutboxRow],
+        alias: str,
+        claim_following: Callable[[], Sequence[OutboxRow]] = lambda: (),
+    ) -> Sent:
         """Publish `rows` in order; give back, postpone or park what fails.
 
-        `settle` the rows that were sent. Raises the database's own errors: what is not settled
-        then comes back when the leases end.
+        `settle` the rows that were sent. While the broker confirms the last of them,
+        `claim_following` is called. Raises the database's own errors: what is not settled then
+        comes back when the leases end.
         """
         self._keeper.start()
         self._sending = alias, [row.id for row in rows]
         try:
-            return self._send(rows, alias)
+            return self._send(rows, alias, claim_following)
         finally:
             self._sending = None
 
@@ -113,13 +119,24 @@ class RowSender:
         """End the thread that keeps leases."""
         self._keeper.stop(timeout_seconds=1.0)
 
-    def _send(self, rows: Sequence[OutboxRow], alias: str) -> Sent:
+    def _send(
+        self,
+        rows: Sequence[OutboxRow],
+        alias: str,
+        claim_following: Callable[[], Sequence[OutboxRow]],
+    ) -> Sent:
         sent = Sent()
         rest = list(_batches(rows))
+
+        def meanwhile() -> None:
+            if not rest:
+                following = claim_following()
+                self._sending = alias, [row.id for row in (*rows, *following)]
+
         while rest and sent.outage is None:
             batch = rest.pop(0)
             try:
-                results = self._publish(batch)
+                results = self._publish(batch, meanwhile)
             except ConfigurationError as error:  # such as a refused permission
                 sent.outage = error
                 rest.insert(0, batch)
@@ -128,14 +145,19 @@ class RowSender:
         _give_back([row for batch in rest for row in batch], alias, self._token)
         return sent
 
-    def _publish(self, batch: Sequence[OutboxRow]) -> list[PublishResult]:
+    def _publish(
+        self, batch: Sequence[OutboxRow], meanwhile: Callable[[], None]
+    ) -> list[PublishResult]:
         transport = transport_for(self.settings)
         messages = [row.message for row in batch]
         timeout_seconds = self.settings.publish_timeout_seconds
         with gate.outside():
             if batch[0].handler:
                 return transport.requeue(batch[0].handler, messages, timeout_seconds)
-            return transport.publish(messages, timeout_seconds)
+            wait = transport.begin_publish(messages, timeout_seconds)
+            with gate.inside():
+                meanwhile()
+            return wait()
 
     def _renew(self) -> None:
         sending = self._sending

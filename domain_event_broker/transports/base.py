@@ -8,9 +8,10 @@ Every method may be called from any thread unless it says otherwise; all failure
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -256,6 +257,15 @@ class Transport(ABC):
         progress; what is unanswered by then is `Outcome.UNKNOWN`. Raises nothing but
         `ConfigurationError`, and `TransportClosed` where the process is ending.
         """
+
+    def begin_publish(
+        self, messages: Sequence[Message], timeout_seconds: float
+    ) -> Callable[[], list[PublishResult]]:
+        """Begin what `publish` does; what is returned does the rest, and is to be called once.
+
+        In between there is time for something else, where a transport has others do the work.
+        """
+        return partial(self.publish, messages, timeout_seconds)
 
     @abstractmethod
     def requeue(

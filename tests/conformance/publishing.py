@@ -54,6 +54,16 @@ class Publishing:
         routable = [sent for sent in batch if sent.routing_key == "bound.a"]
         assert ids(take_all(consumer, len(routable))) == ids(routable)
 
+    def test_what_was_begun_ends_when_it_is_waited_for(self, desk: Desk) -> None:
+        consumer = desk.consumer(subscription("handler", "bound.*"))
+        batch = [message("bound.a") for _ in range(2_500)]
+        wait = desk.transport.begin_publish([*batch, message("nobody.listens")], LIMIT_SECONDS)
+        desk.publish(message("nobody.listens"))
+
+        outcomes = [result.outcome for result in wait()]
+        assert outcomes == [Outcome.CONFIRMED] * 2_500 + [Outcome.UNROUTABLE]
+        assert ids(take_all(consumer, 2_500)) == ids(batch)
+
     def test_a_good_outcome_has_no_error(self, desk: Desk) -> None:
         desk.consumer(subscription("handler", "bound.*"))
         results = desk.transport.publish(

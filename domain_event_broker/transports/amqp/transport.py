@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
-from ...errors import ConfigurationError, TransportClosed
+from ...errors import TransportClosed
 from ...messages import Message
 from ...names import legacy_retry_exchange
 from ...settings import Settings
@@ -18,12 +18,8 @@ from .dead_letters import AmqpDeadLetters
 from .errors import is_missing_exchange
 from .parameters import connection_parameters
 from .publisher import Publisher
+from .sending import Sending
 from .targets import event_target, replay_targets
-
-# So many messages are handed over at a time, and so many chunks are under way: more than fit in the
-# publisher's window, which it then keeps full by itself.
-_CHUNK = 250
-_CHUNKS_UNDER_WAY = 8
 
 
 class AmqpTransport(Transport):
@@ -37,7 +33,13 @@ class AmqpTransport(Transport):
         self._lock = threading.Lock()
 
     def publish(self, messages: Sequence[Message], timeout_seconds: float) -> list[PublishResult]:
-        return self._send(messages, partial(event_target, self.settings), timeout_seconds)
+        return self.begin_publish(messages, timeout_seconds)()
+
+    def begin_publish(
+        self, messages: Sequence[Message], timeout_seconds: float
+    ) -> Callable[[], list[PublishResult]]:
+        sending = Sending(self._publish, messages, partial(event_target, self.settings))
+        return partial(sending.wait, timeout_seconds)
 
     def requeue(
         self, handler_name: str, messages: Sequence[Message], timeout_seconds: float
@@ -45,33 +47,11 @@ class AmqpTransport(Transport):
         results: list[PublishResult] = [PublishResult(Outcome.UNROUTABLE)] * len(messages)
         for target in replay_targets(self.settings, handler_name):
             rest = [i for i, each in enumerate(results) if _is_nowhere(each, handler_name)]
-            answers = self._send([messages[i] for i in rest], target, timeout_seconds)
+            answers = Sending(self._publish, [messages[i] for i in rest], target).wait(
+                timeout_seconds
+            )
             for i, answer in zip(rest, answers, strict=True):
                 results[i] = answer
-        return results
-
-    def _send(
-        self,
-        messages: Sequence[Message],
-        target: Callable[[Message], Outgoing],
-        timeout_seconds: float,
-    ) -> list[PublishResult]:
-        batches: list[Batch] = []
-        results: list[PublishResult] = []
-        last_progress = 0.0
-        for start in range(0, len(messages), _CHUNK):
-            chunk = messages[start : start + _CHUNK]
-            batches.append(self._publish([target(message) for message in chunk]))
-            if len(batches) >= _CHUNKS_UNDER_WAY:
-                earlier = batches.pop(0)
-                results += earlier.wait(timeout_seconds, last_progress)
-                last_progress = earlier.last_progress
-        for batch in batches:
-            results += batch.wait(timeout_seconds, last_progress)
-            last_progress = batch.last_progress
-        for result in results:
-            if isinstance(result.error, ConfigurationError):
-                raise result.error
         return results
 
     def _publish(self, outgoing: Sequence[Outgoing]) -> Batch:
