@@ -20,9 +20,10 @@ ROUNDING_SECONDS = 0.06
 QUICK = {"RECONNECT_DELAY": 0.1, "MAX_RECONNECT_DELAY": 1.6}
 
 
-def cut_off(node: RabbitmqNode, vhost: str) -> None:
-    """Close the subscriber's connection, once the broker lists it, and all others."""
+def cut_off(node: RabbitmqNode, vhost: str, publishers: int = 0) -> None:
+    """Close all connections, once the broker lists the subscriber's and those of publishers."""
     wait_for_subscribers(node, vhost)
+    wait_until(lambda: len(node.connections(vhost)) > publishers, PATIENCE_SECONDS)
     node.close_connections(vhost)
 
 

@@ -55,7 +55,7 @@ def test_a_password_that_was_changed_is_waited_for(
         publish_domain_event("test.first", {}, connection_settings=settings)
         handler.wait_for(1)
         account.save(rabbitmq, password="another")
-        cut_off(rabbitmq, broker_vhost)
+        cut_off(rabbitmq, broker_vhost, publishers=1)
         see_patience(caplog, ATTEMPTS, words="connecting to")
         with pytest.raises(AccessRefused):
             publish_domain_event("test.refused", {}, connection_settings=settings)
