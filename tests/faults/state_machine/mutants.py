@@ -118,9 +118,11 @@ def delete_before_the_confirm(patched: pytest.MonkeyPatch) -> None:
     """Rows of the outbox go when they are sent, not when the broker has them."""
     send = RowSender.send
 
-    def delete_and_send(self: RowSender, rows: Sequence[OutboxRow], alias: str) -> Sent:
+    def delete_and_send(
+        self: RowSender, rows: Sequence[OutboxRow], alias: str, *claim_following: Any
+    ) -> Sent:
         self.settle([row.id for row in rows], alias)
-        return send(self, rows, alias)
+        return send(self, rows, alias, *claim_following)
 
     patched.setattr(RowSender, "send", delete_and_send)
 
