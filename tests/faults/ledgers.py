@@ -37,7 +37,7 @@ class Ledger:
 class Ledgers:
     """The ledgers in one folder.
 
-    Those that are not synced survive processes that end by themselves, and cost next to nothing.
+    Those that are not synced cost next to nothing, and survive processes, but not the machine.
     """
 
     def __init__(self, folder: Path, *, is_synced: bool = True) -> None:
