@@ -12,7 +12,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Container, Mapping
+from collections.abc import Callable, Collection, Container
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -32,6 +32,7 @@ from ..querysets import QueuedMessageQuerySet
 from . import waking
 from .batches import Batch
 from .caution import Caution
+from .due import DueQueues
 from .queues import dead_letters_of, declare, keep, leave
 
 log = logging.getLogger(__name__)
@@ -78,12 +79,8 @@ class DatabaseConsumer(Consumer):
         #: The last of each queue, and of each row that we hold.
         self._batches: dict[int, Batch] = {}
         self._batch_of: dict[int, Batch] = {}
-        #: Queues of which something may be due, those first whose turn is next; and when it is
-        #: time to ask the database, by `time.monotonic`. Both belong to who works on it.
-        self._due: dict[int, None] = {}
-        self._look_at = -math.inf
-        #: Queues of which it is not known any more when something is due.
-        self._unsure: set[int] = set()
+        #: Belongs to who works on the database.
+        self._due = DueQueues(alias)
         #: Queues that something was put into since they were claimed from.
         self._woken: set[int] = set()
         self._caution = Caution(settings.lease_seconds)
@@ -211,44 +208,25 @@ class DatabaseConsumer(Consumer):
         To ask costs something for each queue; where the database wakes us, it tells of them.
         """
         with self._changed:
-            self._due.update(dict.fromkeys(self._woken))
+            self._due.add(self._woken)
             self._woken.clear()
         if self._caution.is_handling_one(self._held.values()):
             return self._poll_seconds
-        is_told = self._listener is not None and time.monotonic() < min(self._look_at, deadline)
-        if time.monotonic() < self._look_at and self._claim_from_one_of(without):
+        is_told = self._listener is not None and time.monotonic() < min(self._due.ask_at, deadline)
+        if time.monotonic() < self._due.ask_at and self._claim_from_one_of(without):
             return 0.0
         if is_told:
-            self._look_into_unsure()
+            self._due.ask_about_unsure()
         else:
-            self._look()
+            self._due.ask_about(self._subscriptions, self._poll_seconds)
+            self._is_failing = False
         if self._claim_from_one_of(without):
             return 0.0
-        return max(self._look_at - time.monotonic(), 0.0)
+        return max(self._due.ask_at - time.monotonic(), 0.0)
 
     @property
     def _poll_seconds(self) -> float:
         return _POLL_SECONDS if self._listener is None else _LISTENING_POLL_SECONDS
-
-    def _look(self) -> None:
-        """Ask which queues something is due of, and when something will be."""
-        dues = _rows(self._alias).seconds_until_due(self._subscriptions)
-        self._is_failing = False
-        self._due = dict.fromkeys(q for q in self._subscriptions if dues.get(q, 1.0) <= 0)
-        self._look_at = time.monotonic() + self._poll_seconds
-        self._look_when_due(dues)
-
-    def _look_into_unsure(self) -> None:
-        if self._unsure:
-            dues = _rows(self._alias).seconds_until_due(self._unsure)
-            self._due.update(dict.fromkeys(q for q, seconds in dues.items() if seconds <= 0))
-            self._look_when_due(dues)
-
-    def _look_when_due(self, dues: Mapping[int, float]) -> None:
-        self._unsure.clear()
-        now = time.monotonic()
-        later = (now + seconds for seconds in dues.values() if seconds > 0)
-        self._look_at = min([self._look_at, *later])
 
     def _claim_from_one_of(self, without: Container[str]) -> bool:
         with_suspects = self._caution.may_claim_one(self._held)
@@ -256,12 +234,12 @@ class DatabaseConsumer(Consumer):
         for queue in self._caution.narrow(due):
             # Turns, so that a busy handler leaves room for the others.
             subscription = self._subscriptions[queue] = self._subscriptions.pop(queue)
-            del self._due[queue]
+            self._due.remove(queue)
             if self._claim_from(queue, subscription, with_suspects):
                 return True
             if not with_suspects and _rows(self._alias).begins_with_suspect(queue):
                 self._caution.wait(queue)
-                self._due[queue] = None
+                self._due.add([queue])
                 return False
         self._caution.none_waits()
         return False
@@ -296,9 +274,9 @@ class DatabaseConsumer(Consumer):
         if rows:
             self._batches[queue] = batch
         if len(rows) == batch.size:
-            self._due[queue] = None  # there may be more
+            self._due.add([queue])  # there may be more
         else:
-            self._unsure.add(queue)
+            self._due.doubt(queue)
         if any(row.crashes for row in rows):
             self._caution.claimed()
         return bool(rows)
@@ -377,7 +355,7 @@ class DatabaseConsumer(Consumer):
             delivery, step = self._moves[0]
             self._settle([delivery.token], step)
             self._moves.popleft()
-            self._unsure.add(self._queue_of(delivery))
+            self._due.doubt(self._queue_of(delivery))
         if self._acked:
             acked = list(self._acked)
             self._settle(acked, lambda rows: rows.settle())

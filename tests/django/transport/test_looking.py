@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
-from domain_event_broker.django.transport.consumer import DatabaseConsumer
+from domain_event_broker.django.transport.due import DueQueues
 from domain_event_broker.handling import now_ms
 from tests.conformance.harness import Desk, copy, message, receive, subscription
 from tests.django.marks import both_databases
@@ -16,17 +18,21 @@ pytestmark = both_databases
 def test_once_while_there_is_enough_in_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     subscriptions = [subscription(f"handler.{n}", f"order.{n}") for n in range(5)]
     consumer = desk.consumer(*subscriptions)
-    assert isinstance(consumer, DatabaseConsumer)
-    look = consumer._look
-    looks: list[None] = []
-    monkeypatch.setattr(consumer, "_look", lambda: looks.append(look()))
+    ask_about = DueQueues.ask_about
+    looks: list[int] = []
+
+    def ask_and_count(due: DueQueues, queues: Collection[int], within_seconds: float) -> None:
+        looks.append(len(queues))
+        ask_about(due, queues, within_seconds)
+
+    monkeypatch.setattr(DueQueues, "ask_about", ask_and_count)
     desk.publish(*(message(f"order.{n % 5}") for n in range(100)))
     for _ in range(100):
         consumer.ack(receive(consumer))
 
-    assert len(looks) == 1
+    assert looks == [5]
     assert consumer.receive(0.0) is None
-    assert len(looks) == 2
+    assert looks == [5, 5]
 
 
 @pytest.mark.usefixtures("patient")
