@@ -20,8 +20,11 @@ Break = Callable[[Link], None]
 BREAKS: dict[str, Break] = {"reset": Link.reset, "closed": Link.cut, "silent": Link.drop}
 #: The shortest there is, for those who wait until it is noticed that nobody answers.
 HEARTBEAT_SECONDS = 1
-#: How long pika takes for that, at most.
-SILENCE_SECONDS = 2 * (HEARTBEAT_SECONDS + 5)
+#: How long that takes, with a second to spare.
+SILENCE_SECONDS = HEARTBEAT_SECONDS + 5 + 1
+#: A publish that is written to a dead connection fails before that is noticed, even if it was dead
+#: for a while.
+BEFORE_SILENCE_SECONDS = 1.5
 
 #: What our connections call themselves.
 PUBLISHER, SUBSCRIBER = "publisher (process ", "subscriber (process "

@@ -19,7 +19,7 @@ from tests.support.raw_amqp import bind_queue, ready_count
 from tests.support.waiting import wait_until
 
 from .behind_proxy import site_behind_proxy
-from .networks import BREAKS, HEARTBEAT_SECONDS, SILENCE_SECONDS
+from .networks import BEFORE_SILENCE_SECONDS, BREAKS, HEARTBEAT_SECONDS, SILENCE_SECONDS
 from .project import PATIENCE_SECONDS, Shop
 from .recovery import Fault, noted
 
@@ -29,7 +29,7 @@ BOUND_SECONDS = 5.0
 
 
 def die(link: Link, how: str) -> None:
-    """Break it, and return once heartbeats are missed, but not yet by pika."""
+    """Break it, and return once heartbeats are missed, but before it is dropped."""
     BREAKS[how](link)
     if how == "silent":
         wait_until(lambda: link.has_ended(TO_CLIENT), PATIENCE_SECONDS)
@@ -55,11 +55,10 @@ def proxy(broker_url: str) -> Iterator[Proxy]:
 
 @pytest.fixture
 def settings(proxy: Proxy, broker_url: str) -> BrokerSetting:
-    # A publish that is written to the dead connection fails long before that is found out.
     return {
         "URL": proxy.url_for(broker_url),
         "HEARTBEAT": HEARTBEAT_SECONDS,
-        "PUBLISH_TIMEOUT": SILENCE_SECONDS / 2,
+        "PUBLISH_TIMEOUT": BEFORE_SILENCE_SECONDS,
     }
 
 
@@ -89,14 +88,18 @@ def test_the_first_publish_succeeds(
 
 
 def test_heartbeats_that_were_missed_by_all(
-    proxy: Proxy, settings: BrokerSetting, broker_url: str
+    proxy: Proxy,
+    settings: BrokerSetting,
+    broker_url: str,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """pika has dropped the connection, and nobody asked for another one meanwhile."""
+    """The connection was dropped, sooner than pika does, and nobody asked for another one."""
     publish_domain_event("user.left", {}, connection_settings=settings)
     (link,) = proxy.links
     with noted(Fault(10, "silence is noticed", SILENCE_SECONDS)):
         link.drop()
         wait_until(lambda: not link.is_open, PATIENCE_SECONDS)
+    assert "publisher: dropping the connection: its heartbeats are missing." in caplog.text
     assert proxy.accepted == 1
     publish_domain_event("user.left", {}, connection_settings=settings)
     assert proxy.accepted == 2
@@ -105,8 +108,8 @@ def test_heartbeats_that_were_missed_by_all(
 
 @pytest.mark.parametrize("outbox", [True, False], ids=["outbox", "no outbox"])
 def test_the_first_order_of_an_idle_site(rabbitmq_shop: Shop, outbox: bool) -> None:
-    timeout_seconds = SILENCE_SECONDS / 2
-    with site_behind_proxy(rabbitmq_shop, OUTBOX=outbox, PUBLISH_TIMEOUT=timeout_seconds) as site:
+    settings = {"OUTBOX": outbox, "PUBLISH_TIMEOUT": BEFORE_SILENCE_SECONDS}
+    with site_behind_proxy(rabbitmq_shop, **settings) as site:
         for how in BREAKS:
             link = site.connected()
             accepted = site.proxy.accepted

@@ -36,6 +36,7 @@ from .errors import describe, translate
 from .pacing import is_steady_since
 from .parameters import connection_parameters
 from .pika_connection import Connection, close_descriptors
+from .silence import watch_for_silence
 from .tls import warn_of_unverified
 
 log = logging.getLogger(__name__)
@@ -341,6 +342,7 @@ class ConnectionThread:
         self._is_opening = False
         self._has_been_open = True
         log.debug("%s: connected to %s.", self._purpose, self.node.safe_url)
+        watch_for_silence(connection, self.loop, self.abort)
         self._owner.on_open(connection)
         if self._is_closing:
             self._close_in_loop()

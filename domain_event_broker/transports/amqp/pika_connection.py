@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # The broker sends something at least once in the time of a heartbeat, and mostly twice.
 _SILENT_HEARTBEATS = 1.5
+# It may be late by so much, as pika has it: with short heartbeats a busy one is.
+_LATE_SECONDS = 5.0
 
 # What pika raises for frames that it cannot read.
 _UNREADABLE = (
@@ -162,10 +164,23 @@ class Connection(SelectConnection):  # type: ignore[misc]  # pika is not typed t
 
     @property
     def is_silent(self) -> bool:
-        """Whether heartbeats are missing. pika drops the connection only much later."""
-        heartbeat_seconds = self.params.heartbeat  # as agreed with the broker
-        silent_since = self.heard_at + _SILENT_HEARTBEATS * heartbeat_seconds
-        return bool(heartbeat_seconds) and time.monotonic() > silent_since
+        """Whether heartbeats are missing."""
+        silent_since = self.heard_at + _SILENT_HEARTBEATS * self._heartbeat_seconds
+        return bool(self._heartbeat_seconds) and time.monotonic() > silent_since
+
+    def seconds_until_dead(self) -> float | None:
+        """How long until it is to be dropped, unless something comes; ``None`` if never."""
+        heartbeat_seconds = self._heartbeat_seconds
+        if not heartbeat_seconds:
+            return None
+        patience_seconds = max(
+            _SILENT_HEARTBEATS * heartbeat_seconds, heartbeat_seconds + _LATE_SECONDS
+        )
+        return self.heard_at + patience_seconds - time.monotonic()
+
+    @property
+    def _heartbeat_seconds(self) -> int:
+        return int(self.params.heartbeat or 0)  # as agreed with the broker
 
     def _read_frame(self) -> Any:
         """Read a frame; a header that pika cannot decode costs itself, not the connection.

@@ -16,8 +16,8 @@ from .conftest import MakeBusy
 DEFAULT_RUNS = 1
 #: PUBLISH_TIMEOUT and RECONNECT_DELAY.
 KILLED = Bounds(publishing_seconds=6.0, handling_seconds=6.0)
-#: The others notice after `NET_TICK_SECONDS` and a quarter of it, a consumer after twice
-#: HEARTBEAT and five seconds; then as above.
+#: The others notice after `NET_TICK_SECONDS` and a quarter of it, a consumer after HEARTBEAT and
+#: five seconds; then as above.
 FROZEN = Bounds(publishing_seconds=20.0, handling_seconds=24.0)
 #: Longer than the others wait for it.
 MIN_FROZEN_SECONDS = 20.0
