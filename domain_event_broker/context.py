@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+
+from .values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Handling:
     """The delivery that the current context handles."""
 

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,7 @@ from .retrying import MAX_DELAY_SECONDS, Backoff, Retry, check_delay, may_retry
 from .settings import Settings
 from .stories import Failure, first_failed_at_ms, story_of, with_story
 from .transports.base import Consumer, Delivery, Subscription
+from .values import value
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class NotNow(Exception):
     """What surrounds a handler raises this to have the event delivered again, uncounted."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Report:
     """What became of a delivery, for those who watch. Holds no payload but the error's own.
 
@@ -83,7 +84,7 @@ class Report:
     error_message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Registration:
     """A handler with its subscription and its limits."""
 

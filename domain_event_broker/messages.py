@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
-#: What a message carries of AMQP's properties: the fields of `Message` under the same names.
+from .values import value
+
+#: What a message carries of AMQP's properties: fields of `Message`, in its order.
 PROPERTIES = (
     "message_id",
     "timestamp",
@@ -71,7 +73,7 @@ REPLAYED_AT_MS = "deb-replayed-at-ms"
 REPLAYED_BY = "deb-replayed-by"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """An encoded event. Properties are those of AMQP 0-9-1's basic class, under their names.
 
@@ -81,6 +83,7 @@ class Message:
 
     routing_key: str
     body: bytes = field(repr=False)
+    headers: Mapping[str, Any] = field(default_factory=dict, repr=False)
     message_id: str | None = None
     timestamp: int | None = None
     content_type: str | None = None
@@ -90,4 +93,3 @@ class Message:
     type: str | None = None
     reply_to: str | None = None
     priority: int | None = None
-    headers: Mapping[str, Any] = field(default_factory=dict, repr=False)

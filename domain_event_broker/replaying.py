@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from .errors import InvalidReplayAction
@@ -13,6 +12,7 @@ from .publishing import ConnectionSettings
 from .settings import resolve
 from .transports import transport_for
 from .transports.base import DeadLetter, DeadLetters
+from .values import value
 from .wording import shown
 
 RETRY = "retry"
@@ -23,7 +23,7 @@ DISCARD = "discard"
 _BATCH = 100
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Frame:
     """Where a dead letter came from: the ``frame`` of a replay callback."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 _MAX_CHARACTERS = 80
@@ -19,6 +18,8 @@ def shown(value: object) -> str:
 
 def unknown_key(key: object, known: Iterable[str]) -> str:
     """That a setting has a key which is none, and which one may be meant."""
+    import difflib  # seldom needed, and slow to import
+
     keys = sorted(known)
     near = difflib.get_close_matches(str(key).upper(), keys, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from queue import SimpleQueue
 
 from .allowance import Allowance
@@ -13,6 +12,7 @@ from .errors import TransportError
 from .handling import Ending, Registration, Report
 from .transports.base import Consumer
 from .turns import SideBySide, SingleFile
+from .values import value
 
 # How often a thread that waits looks whether it should still wait; what ends the wait wakes it.
 _IDLE_SECONDS = 1.0
@@ -25,7 +25,7 @@ _FLUSH_SECONDS = 5.0
 _UNCOUNTED = (Ending.POSTPONED, Ending.DUPLICATE, Ending.RELEASED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Orders:
     """What the threads of a crew are told."""
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import groupby
 
 from django.db import connections
@@ -22,6 +22,7 @@ from django.db.utils import Error as DatabaseError
 
 from ..errors import DomainEventBrokerError
 from ..settings import Settings
+from ..values import value
 from .forking import gate
 from .leases import ProcessToken
 from .querysets import OutboxRow
@@ -55,7 +56,7 @@ _LEASE_MARGIN_SECONDS = 1.0
 _IDLE_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Committed:
     """An event that was committed to the outbox of `alias`."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from django.db import connections, transaction
@@ -17,6 +16,7 @@ from ..messages import Message
 from ..settings import Settings
 from ..transports import transport_for
 from ..transports.base import Outcome, PublishResult
+from ..values import value
 from . import background, conf
 from .background import Committed
 from .capturing import capturing
@@ -112,7 +112,7 @@ def _write(
         return write_to_outbox(messages, token, settings.lease_seconds, connection, handler_name)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HandOver:
     """A commit hook: what was committed goes to the background publisher."""
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 from ..errors import DomainEventBrokerError, HandlerError, UnknownQueue
 from ..messages import Message
 from ..settings import Settings
+from ..values import value
 
 
 class Outcome(Enum):
@@ -37,7 +38,7 @@ class Outcome(Enum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PublishResult:
     """The outcome of publishing one event, with the error that explains a bad one."""
 
@@ -45,7 +46,7 @@ class PublishResult:
     error: DomainEventBrokerError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Capabilities:
     """What a transport can do beyond the contract."""
 
@@ -55,7 +56,7 @@ class Capabilities:
     counts_crashes: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Subscription:
     """One handler's queue: its name, its bindings and how long it lives.
 

@@ -11,10 +11,11 @@ from typing import Any
 import pika
 
 from ...errors import BrokerUnavailable
+from ...values import value
 from ..base import Outcome, PublishResult
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outgoing:
     """A message on its way to an exchange."""
 

@@ -47,15 +47,16 @@ def _fitting(value: Any) -> Any:
 
 def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body: bytes) -> Message:
     """What arrived. A copy for one queue has its event's routing key in a header."""
-    headers = {_clean(key): value for key, value in (properties.headers or {}).items()}
-    original = headers.get(ROUTING_KEY)
-    values = map(_clean, _values_of(properties))
-    return Message(
-        routing_key=original if isinstance(original, str) else _text(routing_key),
-        body=body,
-        headers=headers,
-        **dict(zip(PROPERTIES, values, strict=True)),
-    )
+    headers: dict[str, Any] = {}
+    original = None
+    if properties.headers:
+        headers = {_clean(key): value for key, value in properties.headers.items()}
+        original = headers.get(ROUTING_KEY)
+    values = _values_of(properties)
+    if bytes in map(type, values):
+        values = tuple(map(_clean, values))
+    key = original if isinstance(original, str) else _text(routing_key)
+    return Message(key, body, headers, *values)  # which are its fields, in its order
 
 
 def with_header(message: Message, name: str, value: str) -> Message:

@@ -167,11 +167,13 @@ class TestNonsense:
     @pytest.mark.parametrize(
         "message",
         [
-            Message("", b"", None),
-            Message("order.placed", b"\xff\x00", "\0\ud800"),
-            Message("\0\ud800", b"{", "x" * 1_000),
-            Message("é" * 127, b"\x00" * 100_000, "a", headers={"\0": "\ud800", "n": 2**200}),
-            Message("a.b", b"{}", "a", headers={"deep": {"er": [b"\xff", {"x": None}]}}),
+            Message("", b""),
+            Message("order.placed", b"\xff\x00", message_id="\0\ud800"),
+            Message("\0\ud800", b"{", message_id="x" * 1_000),
+            Message(
+                "é" * 127, b"\x00" * 100_000, message_id="a", headers={"\0": "\ud800", "n": 2**200}
+            ),
+            Message("a.b", b"{}", message_id="a", headers={"deep": {"er": [b"\xff", {"x": None}]}}),
         ],
         ids=["nothing", "bytes", "surrogates", "large", "nested"],
     )
