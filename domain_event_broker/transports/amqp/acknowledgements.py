@@ -12,6 +12,8 @@ class Acknowledgements:
     def __init__(self) -> None:
         # Tag -> whether it is settled and only waits to be told to the broker.
         self._tags: OrderedDict[int, bool] = OrderedDict()
+        # How many are settled: mostly none are behind an open one, and none are looked for.
+        self._settled = 0
 
     def __len__(self) -> int:
         return len(self._tags)
@@ -24,12 +26,13 @@ class Acknowledgements:
         if self._tags.get(tag, True):
             return False
         self._tags[tag] = True
+        self._settled += 1
         return True
 
     @property
     def has_settled(self) -> bool:
         """Whether there is something to `take`."""
-        return any(self._tags.values())
+        return self._settled > 0
 
     def release(self, tags: Iterable[int]) -> Iterator[tuple[int, bool]]:
         """What to give back of `tags`, as (tag, multiple); forgets it.
@@ -45,7 +48,7 @@ class Acknowledgements:
             yield from ((tag, False) for tag in open_tags)
 
     def take(self) -> Iterator[tuple[int, bool]]:
-        """What to acknowledge, as (tag, multiple); forgets it.
+        """What to acknowledge, as (tag, multiple); forgets each as it is taken.
 
         Settled tags before the first open one go out as one ``multiple``, which acknowledges all
         up to its tag; the others one by one.
@@ -54,8 +57,11 @@ class Acknowledgements:
         while self._tags and self._tags[next(iter(self._tags))]:
             last, _ = self._tags.popitem(last=False)
             count += 1
+        self._settled -= count
         if count:
             yield last, count > 1
-        for tag in [tag for tag, is_settled in self._tags.items() if is_settled]:
-            del self._tags[tag]
-            yield tag, False
+        if self._settled:
+            for tag in [tag for tag, is_settled in self._tags.items() if is_settled]:
+                del self._tags[tag]
+                self._settled -= 1  # one by one, as not all may be taken
+                yield tag, False

@@ -1,14 +1,16 @@
-"""Finding frames in what was read, and reading deliveries, of which there are most, in one go.
+"""Finding frames in what was read; deliveries, messages and acknowledgements in one go.
 
-What is not exactly as expected is left to pika.
+These are what most frames are about. A delivery that is not exactly as expected is left to pika.
 """
 
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 import pika
+import pika.frame
 import pika.spec
 
 FRAME_START = struct.Struct(">BHL")
@@ -17,6 +19,8 @@ _DELIVER = struct.pack(">L", pika.spec.Basic.Deliver.INDEX)
 _TAG_AND_BITS = struct.Struct(">QB")
 _END: int = pika.spec.FRAME_END
 _END_BYTES: int = pika.spec.FRAME_END_SIZE
+_END_MARK = bytes([_END])
+_ACK = struct.Struct(">BHLLQ?B")
 
 
 class Delivered(NamedTuple):
@@ -94,3 +98,52 @@ def _read_short_string(data: bytes, offset: int) -> tuple[str | bytes, int]:
         return value.decode("utf-8"), end
     except UnicodeDecodeError:
         return value, end  # as pika does
+
+
+def publish_frames(
+    channel_number: int,
+    exchange: str,
+    routing_key: str,
+    properties: pika.BasicProperties,
+    body: bytes,
+    max_body_bytes: int,
+) -> bytes:
+    """A mandatory ``basic.publish`` with its content, of which a frame takes `max_body_bytes`.
+
+    One piece of bytes, where pika makes an object and several pieces for each frame. Raises
+    whatever pika raises for what it cannot write.
+    """
+    header = b"".join(properties.encode())
+    pieces = [
+        _publish_method(channel_number, exchange, routing_key),
+        FRAME_START.pack(pika.spec.FRAME_HEADER, channel_number, CONTENT_HEADER.size + len(header)),
+        CONTENT_HEADER.pack(pika.BasicProperties.INDEX, 0, len(body)),
+        header,
+        _END_MARK,
+    ]
+    for start in range(0, len(body), max_body_bytes):
+        part = body[start : start + max_body_bytes]
+        frame_start = FRAME_START.pack(pika.spec.FRAME_BODY, channel_number, len(part))
+        pieces += (frame_start, part, _END_MARK)
+    return b"".join(pieces)
+
+
+def ack_frame(channel_number: int, tag: int, *, multiple: bool) -> bytes:
+    """A ``basic.ack``."""
+    return _ACK.pack(
+        pika.spec.FRAME_METHOD,
+        channel_number,
+        _ACK.size - FRAME_START.size - _END_BYTES,
+        pika.spec.Basic.Ack.INDEX,
+        tag,
+        multiple,
+        _END,
+    )
+
+
+# A bound, for routing keys may hold ids.
+@lru_cache(maxsize=1_000)
+def _publish_method(channel_number: int, exchange: str, routing_key: str) -> bytes:
+    method = pika.spec.Basic.Publish(exchange=exchange, routing_key=routing_key, mandatory=True)
+    marshaled: bytes = pika.frame.Method(channel_number, method).marshal()
+    return marshaled

@@ -27,7 +27,14 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 
 from ...messages import UNREADABLE_HEADERS
-from .frames import CONTENT_HEADER, FRAME_START, frame_end, read_delivery
+from .frames import (
+    CONTENT_HEADER,
+    FRAME_START,
+    ack_frame,
+    frame_end,
+    publish_frames,
+    read_delivery,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +103,27 @@ class Connection(SelectConnection):  # type: ignore[misc]  # pika is not typed t
         finally:
             self._write_gathered()
             self._gathered = None
+
+    def publish(
+        self,
+        channel: Channel,
+        exchange: str,
+        routing_key: str,
+        properties: pika.BasicProperties,
+        body: bytes,
+    ) -> None:
+        """As the channel's `basic_publish`, which must be open; mandatory.
+
+        Raises before anything is written, whatever pika raises for what it cannot write.
+        """
+        frames = publish_frames(
+            channel.channel_number, exchange, routing_key, properties, body, self._body_max_length
+        )
+        self._output_marshaled_frames([frames])
+
+    def acknowledge(self, channel: Channel, tag: int, *, multiple: bool) -> None:
+        """As the channel's `basic_ack`, which must be open."""
+        self._output_marshaled_frames([ack_frame(channel.channel_number, tag, multiple=multiple)])
 
     def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
         data = b"".join(marshaled_frames)

@@ -249,16 +249,18 @@ class Publisher:
 
     def _write(self, pending: Pending) -> None:
         message = pending.message
+        connection = self._open_connection
         assert self._channel is not None
+        assert connection is not None
         if not pending.batch.may_write(pending.index):
             return
         try:
-            self._channel.basic_publish(
+            connection.publish(
+                self._channel,
                 message.exchange,
                 message.routing_key,
+                fit_frame(message.properties, connection.params.frame_max),
                 message.body,
-                fit_frame(message.properties, self._channel.connection.params.frame_max),
-                mandatory=True,
             )
         except Exception as error:  # pika marshals before it writes: nothing was sent
             refused = PublishRefused(f"The message cannot be sent: {error}")

@@ -394,11 +394,11 @@ class SubscriptionChannel:
 
     def flush(self) -> None:
         """Send the acknowledgements, unless they wait for the consumer to be widened."""
-        channel = self._open_channel
-        if channel is None or self._is_widening:
+        channel, connection = self._open_channel, self._connection
+        if channel is None or connection is None or self._is_widening:
             return
         for tag, multiple in self._acks.take():
-            channel.basic_ack(tag, multiple=multiple)
+            connection.acknowledge(channel, tag, multiple=multiple)
 
     def _widen(self) -> None:
         """From one delivery at a time to the full prefetch, by cancel and consume.

@@ -1,6 +1,6 @@
 """Which tags are acknowledged, and in how few frames, over every order of settling."""
 
-from itertools import permutations, product
+from itertools import islice, permutations, product
 
 import pytest
 
@@ -106,3 +106,20 @@ def test_never_is_anything_acknowledged_that_is_not_settled(order: tuple[int, ..
 
         assert told == settled
         assert len(acknowledgements) == 0
+
+
+def test_what_is_not_taken_stays_settled() -> None:
+    """Who takes some, since no more may be under way, gets the others next."""
+    acknowledgements = with_tags(6)
+    for tag in (2, 3, 5, 6):
+        acknowledgements.settled(tag)
+    assert list(islice(acknowledgements.take(), 1)) == [(2, False)]
+    assert acknowledgements.has_settled
+    assert list(islice(acknowledgements.take(), 2)) == [(3, False), (5, False)]
+    acknowledgements.settled(1)
+    assert list(islice(acknowledgements.take(), 1)) == [(1, False)]
+    assert acknowledgements.has_settled
+    assert list(acknowledgements.take()) == [(6, False)]
+
+    assert not acknowledgements.has_settled
+    assert still_open(acknowledgements) == [4]

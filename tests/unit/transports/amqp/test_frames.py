@@ -261,3 +261,50 @@ class TestDeliveries:
         wire._on_data_available(b"".join(frames(b"x")) * 2)
 
         assert len(taken) == 1
+
+
+class TestPublishing:
+    """A message is written as pika would write it."""
+
+    @pytest.mark.parametrize("body", [b"", b"x", b"x" * 10, b"x" * 11, b"x" * 1_000])
+    @pytest.mark.parametrize("headers", [None, {}, {"n": 1, "text": "é", "deep": {"er": [b"x"]}}])
+    def test_frame_by_frame(self, body: bytes, headers: dict[str, Any] | None) -> None:
+        wire = Wire()
+        wire._body_max_length = 10
+        channel = SimpleNamespace(channel_number=300)
+        properties = pika.BasicProperties(headers=headers, message_id="é", delivery_mode=2)
+        wire.publish(channel, "exchänge", "a.b", properties, body)
+        ours, wire.written = b"".join(wire.written), []
+
+        method = pika.spec.Basic.Publish(exchange="exchänge", routing_key="a.b", mandatory=True)
+        wire._send_message(300, method, (properties, body))
+        assert ours == b"".join(wire.written)
+
+    @pytest.mark.parametrize(
+        ("routing_key", "properties"),
+        [
+            ("x" * 256, pika.BasicProperties()),
+            ("x", pika.BasicProperties(message_id="x" * 256)),
+            ("x", pika.BasicProperties(headers={"a class": object})),
+            ("\ud800", pika.BasicProperties()),
+        ],
+    )
+    def test_what_cannot_be_written_is_not_begun(
+        self, routing_key: str, properties: pika.BasicProperties
+    ) -> None:
+        wire = Wire()
+        wire._body_max_length = 10
+        channel = SimpleNamespace(channel_number=1)
+        with pytest.raises((pika.exceptions.AMQPError, ValueError)):
+            wire.publish(channel, "exchange", routing_key, properties, b"x")
+
+        assert wire.written == []
+
+
+@pytest.mark.parametrize("multiple", [True, False])
+def test_an_acknowledgement_is_written_as_pika_would_write_it(multiple: bool) -> None:
+    wire = Wire()
+    wire.acknowledge(SimpleNamespace(channel_number=300), 2**40, multiple=multiple)
+
+    method = pika.spec.Basic.Ack(2**40, multiple)
+    assert wire.written == [pika.frame.Method(300, method).marshal()]
