@@ -14,6 +14,7 @@ import argparse
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -27,11 +28,12 @@ from .c_clients import ClientNotBuilt
 from .plots import can_draw, draw
 from .processes import SubjectFailed
 from .rounds import say
-from .scenarios import GROWING, QUICK, SCENARIOS
+from .scenarios import GROWING, LONG, QUICK, SCENARIOS
 from .sections import Section
 from .servers import Servers
 
 DEFAULT_ROUNDS = 3
+ROUNDS_HELP = f"{DEFAULT_ROUNDS} unless told; 1 of {', '.join(LONG)}, and if --quick"
 NO_BENCHMARK = (
     ClientNotBuilt,
     PeerNotInstalled,
@@ -46,9 +48,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, end)
     try:
         with Servers() as servers:
-            growth, quick = arguments.growth, arguments.quick
-            bench = Bench(servers, arguments.rounds, growth=growth, quick=quick)
-            sections = [*measured(bench, arguments.scenarios)]
+            sections = [*measured(servers, arguments)]
     except NO_BENCHMARK as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
@@ -60,13 +60,18 @@ def main() -> int:
     return 0
 
 
-def measured(bench: Bench, names: Iterable[str]) -> Iterator[Section]:
+def measured(servers: Servers, arguments: argparse.Namespace) -> Iterator[Section]:
     """Run the benchmarks; print what each found at once."""
-    for name in names:
+    for name in arguments.scenarios:
+        once = arguments.quick or name in LONG
+        rounds = arguments.rounds or (1 if once else DEFAULT_ROUNDS)
+        bench = Bench(servers, rounds, growth=arguments.growth, quick=arguments.quick)
         say(f"== {name}")
+        began_at = time.monotonic()
         for section in SCENARIOS[name](bench):
             print(f"{section.markdown()}\n", flush=True)
             yield section
+        say(f"== {name} took {time.monotonic() - began_at:.0f} s")
 
 
 def draw_all(sections: Iterable[Section], folder: Path) -> None:
@@ -82,7 +87,7 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenarios", nargs="*", metavar="NAME", help=f"of {', '.join(SCENARIOS)}")
-    parser.add_argument("--rounds", type=whole_number, help=f"{DEFAULT_ROUNDS}, or 1 if --quick")
+    parser.add_argument("--rounds", type=whole_number, help=ROUNDS_HELP)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plots", type=Path, metavar="FOLDER")
     parser.add_argument("--quick", action="store_true", help="fewer events; of all, the main ones")
@@ -94,7 +99,6 @@ def parse_arguments() -> argparse.Namespace:
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
     arguments.scenarios = arguments.scenarios or default_scenarios(arguments)
-    arguments.rounds = arguments.rounds or (1 if arguments.quick else DEFAULT_ROUNDS)
     return arguments
 
 

@@ -17,7 +17,7 @@ KOMBU, AIO_PIKA, EVENTSOURCE = "kombu", "aio-pika", "eventsource-py"
 OURS_AS_3X, C_CLIENT = "domain-event-broker 3.0.2", "C client"
 COUNT = 20_000
 # Of those that take longer for each.
-FEW = 10_000
+FEW = 5_000
 
 COLUMNS = (
     Column("per_second", "events/s"),

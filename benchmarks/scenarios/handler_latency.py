@@ -18,7 +18,7 @@ PAIRS = {
     PIKA: ("pika_subscribe", "pika_publish_steadily"),
 }
 PER_SECOND = 300
-SECONDS = 10
+SECONDS = 6
 
 COLUMNS = (Column("p50_ms", "p50, ms", 2), Column("p99_ms", "p99, ms", 2))
 RATIOS = (Ratio(OURS, PIKA, "p50_ms", ""),)

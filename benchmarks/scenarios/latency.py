@@ -13,7 +13,7 @@ from ..queues import BoundQueue
 from ..rounds import Figures, Measure, interleaved
 from ..sections import Column, Section
 
-SECONDS_AT_RATE = {50: 6, 300: 4}
+SECONDS_AT_RATE = {50: 4, 300: 3}
 PEER_RATE = 50
 # The first events meet connections that are not open yet.
 WARM_UP_SECONDS = 1

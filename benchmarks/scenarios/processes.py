@@ -12,7 +12,7 @@ from ..queues import BoundQueue
 from ..rounds import Figures, Measure, interleaved
 from ..sections import Column, Ratio, Section
 
-BURNS, SLEEPS = 6_000, 400
+BURNS, SLEEPS = 3_000, 300
 ONE, TWO = "--processes 1", "--processes 2"
 THREADS = (1, 4, 16)
 

@@ -17,7 +17,9 @@ from ..sections import Column, Ratio, Section
 OURS, OURS_AT_ONCE = "publish_domain_event, Subscriber", "publish_domain_events, Subscriber"
 DRAMATIQ, CELERY = "dramatiq", "Celery"
 CONFIRMED_DRAMATIQ, CONFIRMED_CELERY = "dramatiq, confirmed", "Celery, confirmed"
-COUNT = 5_000
+COUNT = 3_000
+# Celery's worker may end without the acks of its last tasks: too few to move a rate.
+LEFT_BY_CELERY = 10
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Pair:
     subject: str
     peer: str | None = None
     options: dict[str, bool] = field(default_factory=dict)
+    #: Events that may stay unacknowledged at its end.
+    most_left: int = 0
 
 
 PAIRS = {
@@ -34,8 +38,8 @@ PAIRS = {
     OURS_AT_ONCE: Pair("send_and_handle", options={"at_once": True}),
     DRAMATIQ: Pair("peer_dramatiq", RABBITMQ, {"confirms": False}),
     CONFIRMED_DRAMATIQ: Pair("peer_dramatiq", RABBITMQ, {"confirms": True}),
-    CELERY: Pair("peer_celery", RABBITMQ, {"confirms": False}),
-    CONFIRMED_CELERY: Pair("peer_celery", RABBITMQ, {"confirms": True}),
+    CELERY: Pair("peer_celery", RABBITMQ, {"confirms": False}, LEFT_BY_CELERY),
+    CONFIRMED_CELERY: Pair("peer_celery", RABBITMQ, {"confirms": True}, LEFT_BY_CELERY),
 }
 
 COLUMNS = (
@@ -76,7 +80,7 @@ def round_trip(bench: Bench, pair: Pair) -> Figures:
         )
         sent = rates(run(works=False))
         handled = handled_rates([run(works=True)], count)
-        check_empty(queue, pair.subject)
+        check_empty(queue, pair.subject, pair.most_left)
     return {
         "per_second": 1 / (1 / sent["per_second"] + 1 / handled["per_second"]),
         **{f"sent_{name}": value for name, value in sent.items()},

@@ -44,7 +44,7 @@ TASKS = {
     AIO_PIKA: Task(senders.subject("peer_aio_pika_send", peer=RABBITMQ), 3_000, 1),
     AIO_PIKA_GATHER: Task(senders.subject("peer_aio_pika_send", peer=RABBITMQ), 10_000, GATHERED),
     EVENTSOURCE: Task(senders.subject("peer_eventsource_send", peer=RABBITMQ), 5_000, GATHERED),
-    AS_3X: Task(senders.subject("peer_send_as_3x", peer=DOMAIN_EVENT_BROKER), 500, 1),
+    AS_3X: Task(senders.subject("peer_send_as_3x", peer=DOMAIN_EVENT_BROKER), 300, 1),
 }
 
 COLUMNS = (

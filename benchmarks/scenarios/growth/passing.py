@@ -1,12 +1,11 @@
-"""What an event costs on its way through RabbitMQ: published, relayed, consumed."""
+"""Events on their way through RabbitMQ: published, relayed, consumed."""
 
 from __future__ import annotations
 
 from ...bench import Bench
+from ...processes import Answer
 from ...projects import NO_DJANGO, Database, our_project
 from ...queues import UndeclaredQueue
-from ...rounds import rates
-from .tables import Costs, costs_of
 
 
 def pass_through(
@@ -17,8 +16,8 @@ def pass_through(
     *,
     handlers: int = 1,
     text_bytes: int = 0,
-) -> Costs:
-    """The costs; the queue is empty before and after."""
+) -> dict[str, Answer]:
+    """What each part took; the queue is empty before and after."""
     with bench.start(
         "consume_many", NO_DJANGO, count=count, handlers=handlers, broker_url=queue.url
     ) as consuming:
@@ -37,5 +36,4 @@ def pass_through(
     bench.run("outbox_backlog", project, count=count, text_bytes=text_bytes)
     relayed = bench.run("relay", project, count=count)
     queue.purge()
-    answers = {"publish": published, "relay": relayed, "consume": consumed}
-    return {name: costs_of(rates(answer)) for name, answer in answers.items()}
+    return {"publish": published, "relay": relayed, "consume": consumed}

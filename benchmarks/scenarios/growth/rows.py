@@ -5,9 +5,9 @@ from __future__ import annotations
 from ...bench import Bench
 from ...projects import DATABASE_TRANSPORT, Project, our_project
 from ...queues import BoundQueue
-from ...rounds import Figures, rates
+from ...rounds import Figures
 from ...sections import Section
-from .tables import ELAPSED, Costs, columns, costs_of, measured, plot
+from .tables import ELAPSED, Costs, columns, cost_of, measured, plot
 
 ROWS, MORE_ROWS = (100, 20_000), (100, 20_000, 1_000_000)
 # The relay takes a thousand at a time, and one time more than these.
@@ -52,4 +52,4 @@ def claim(bench: Bench, project: Project, waiting: int, kind: str) -> Figures:
 def relay(bench: Bench, project: Project, queue: BoundQueue, waiting: int) -> Figures:
     queue.purge()
     bench.run("outbox_backlog", project, count=waiting)
-    return costs_of(rates(bench.run("relay_some", project, batches=BATCHES)))
+    return cost_of(bench.run("relay_some", project, batches=BATCHES))

@@ -6,7 +6,7 @@ from ...bench import Bench
 from ...queues import UndeclaredQueue
 from ...sections import Section
 from .passing import pass_through
-from .tables import Costs, columns, measured, plot
+from .tables import Costs, columns, cost_of, measured, plot
 
 KILOBYTE = 1_000
 #: Of an event's text in kilobytes, and how many events that size are taken.
@@ -27,7 +27,9 @@ def measure(bench: Bench) -> Section:
     def costs(kilobytes: int) -> Costs:
         count = bench.events(counts[kilobytes])
         with UndeclaredQueue(bench.servers.rabbitmq) as queue:
-            return pass_through(bench, queue, database, count, text_bytes=kilobytes * KILOBYTE)
+            text_bytes = kilobytes * KILOBYTE
+            passed = pass_through(bench, queue, database, count, text_bytes=text_bytes)
+        return {name: cost_of(answer) for name, answer in passed.items()}
 
     series = measured([*counts], bench.rounds, costs, per_size=True)
     headings = columns([*counts], "KB", PER_KILOBYTE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ...plots import Plot, lines_of
+from ...processes import Answer
 from ...rounds import Figures, Series, say, shown
 from ...sections import Column
 
@@ -34,9 +35,15 @@ def measured(
     return Series(found)
 
 
-def costs_of(figures: Figures) -> Figures:
-    """What an event takes, of rates."""
-    return {ELAPSED: 1e6 / figures["per_second"], CPU: figures["cpu_us"]}
+def cost_of(answer: Answer) -> Figures:
+    """What an event took."""
+    events = answer["events"]
+    return {ELAPSED: answer["seconds"] / events * 1e6, CPU: answer["cpu_seconds"] / events * 1e6}
+
+
+def cost_beyond(few: Answer, many: Answer) -> Figures:
+    """What each of those events took by which there were more: without what the start takes."""
+    return cost_of({name: many[name] - few[name] for name in ("events", "seconds", "cpu_seconds")})
 
 
 def by_size(costs: Mapping[int, Figures]) -> Figures:
