@@ -30,8 +30,10 @@ log = logging.getLogger(__name__)
 
 # Until a new event was settled: a poison that kills the process then takes no neighbour with it.
 _NARROW = 1
-# How long to wait for an event that should come, but that somebody else may have taken.
+# An event that should come, but that somebody else may have taken, is looked for after so long, and
+# so often: a busy broker may take seconds.
 _SILENCE_SECONDS = 1.0
+_MAX_LOOKS = 10
 _DELIVERY_COUNT = "x-delivery-count"
 # RabbitMQ 4.3 may answer just after a queue was deleted that it is there.
 _SECOND_LOOK_SECONDS = 0.2
@@ -277,13 +279,27 @@ class SubscriptionChannel:
         if self._may_consume:
             self._consume()
         if frame.method.message_count:
-            self._thread.loop.call_later(_SILENCE_SECONDS, self._on_silence)
+            self._expect_first(_MAX_LOOKS)
         else:
             self.safe()
 
-    def _on_silence(self) -> None:
-        if not self._has_received:
+    def _expect_first(self, looks: int) -> None:
+        """Wait for the first event; look at most so often whether it is still in the queue."""
+        self._thread.loop.call_later(_SILENCE_SECONDS, partial(self._on_silence, looks))
+
+    def _on_silence(self, looks: int) -> None:
+        channel = self._open_channel
+        if self._has_received or not self.is_starting:
+            return
+        if not looks or channel is None:
             self.safe()
+            return
+
+        def on_count(frame: Any) -> None:
+            # Where there is none any more it may be on its way, so once more.
+            self._expect_first(looks - 1 if frame.method.message_count else 0)
+
+        channel.queue_declare(self.subscription.name, passive=True, callback=on_count)
 
     def safe(self) -> None:
         """The first event was handled, or is none that could have ended the process before."""
