@@ -85,24 +85,29 @@ def test_an_answer_that_is_none_loses_nothing(broker_url: str, events: list[Doma
     assert len(identities(broker_url, NAME)) == END_AT
 
 
-@pytest.mark.parametrize("purpose", ["dead letters of", ""])
+@pytest.mark.parametrize("purposes", [["dead letters of"], ["dead letters of", "publisher"]])
 def test_a_connection_closed_by_the_broker_loses_nothing(
     broker_url: str,
     broker_vhost: str,
     rabbitmq: RabbitmqNode,
     events: list[DomainEvent],
-    purpose: str,
+    purposes: list[str],
 ) -> None:
     """With the publishing connection, or without it."""
 
-    def close() -> None:
-        def rows() -> list[Any]:
-            rows = rabbitmq.connections(broker_vhost)
-            return [row for row in rows if purpose in row.get("user_provided_name", "")]
+    def rows() -> list[Any]:
+        """Of these connections, as many as the broker lists by now."""
+        rows = rabbitmq.connections(broker_vhost)
+        names = [row.get("user_provided_name", "") for row in rows]
+        return [
+            row for row, name in zip(rows, names, strict=True) if any(p in name for p in purposes)
+        ]
 
-        for row in wait_until(rows):
+    def close() -> None:
+        wait_until(lambda: len(rows()) == len(purposes), PATIENCE_SECONDS)
+        for row in rows():
             rabbitmq.management.delete("connections", row["name"])
-        wait_until(lambda: not rows())
+        wait_until(lambda: not rows(), PATIENCE_SECONDS)
 
     offered: list[bytes] = []
 
