@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from threading import Event
 from typing import Any
 
@@ -12,7 +13,7 @@ from domain_event_broker.settings import Settings
 from tests.amqp.support import PATIENCE_SECONDS, Recorder, wait_until_empty
 from tests.support.consuming import consuming
 from tests.support.rabbitmq import RabbitmqNode
-from tests.support.raw_amqp import ready_count, take_all
+from tests.support.raw_amqp import raw_channel, ready_count, take_all
 from tests.support.waiting import wait_until
 
 MANY = 50
@@ -98,6 +99,41 @@ def test_events_that_were_delivered_before_are_handled_one_at_a_time(
         )
     wait_until_empty(broker_url, "careful")
     assert take_all(broker_url, "careful-dl") == []
+
+
+def test_beside_one_that_may_have_ended_a_process_others_take_one_at_a_time(
+    broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode
+) -> None:
+    """What they held would count a crash, too, and again with the next one."""
+    may_go = Event()
+
+    def wait_at(number: int, event: DomainEvent) -> None:
+        if event.data["number"] == number:
+            may_go.wait(PATIENCE_SECONDS)
+
+    careful, other = Recorder(partial(wait_at, 1)), Recorder(partial(wait_at, 20))
+    subscriber = Subscriber(broker_url)
+    subscriber.register(careful, "careful", ["test.*"])
+    subscriber.register(other, "other", ["#"])
+    publish(broker_url, 2)
+    with raw_channel(broker_url) as channel:  # which ends as that of a process that died
+        assert [channel.basic_get("careful")[0] is None for _ in range(2)] == [False, False]
+    wait_until(lambda: ready_count(broker_url, "careful") == 2)
+    try:
+        with consuming(subscriber, threads=2):
+            careful.wait_for(2)
+            publish(broker_url)
+            other.wait_for(2 + 21)
+            wait_until(lambda: ready_count(broker_url, "other") == MANY - 21, PATIENCE_SECONDS)
+            may_go.set()
+            careful.wait_for(2 + MANY)
+            publish(broker_url, 1)
+            wait_until(
+                lambda: prefetch_counts(rabbitmq, broker_vhost) == 2 * [Settings().prefetch],
+                PATIENCE_SECONDS,
+            )
+    finally:
+        may_go.set()
 
 
 @pytest.mark.parametrize(("settings", "widest"), [({"PREFETCH": 3}, 20), ({"PREFETCH": 30}, 30)])

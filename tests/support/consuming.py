@@ -10,9 +10,9 @@ STOP_SECONDS = 30.0
 
 
 @contextmanager
-def consuming(subscriber: Subscriber) -> Iterator[None]:
+def consuming(subscriber: Subscriber, threads: int = 1) -> Iterator[None]:
     """Consume in a thread while the block runs, and see that it ends after it."""
-    thread = Thread(target=subscriber.start_consuming)
+    thread = Thread(target=subscriber.start_consuming, kwargs={"threads": threads})
     thread.start()
     try:
         yield

@@ -29,6 +29,10 @@ class Acknowledgements:
         self._settled += 1
         return True
 
+    def is_open(self, tag: int) -> bool:
+        """Whether `tag` was delivered, and is neither settled nor given back."""
+        return self._tags.get(tag) is False
+
     @property
     def has_settled(self) -> bool:
         """Whether there is something to `take`."""

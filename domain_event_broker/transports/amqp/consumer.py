@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 # Longer than pika's own limits for opening a connection, which end it with a reason.
 _SUBSCRIBE_SECONDS = 60.0
 _COUNT_SECONDS = 5.0
+# So long after it connected, no handler is given many events beside what may end the process. Not
+# for ever: after a stop, too, there is what was delivered before, and handlers may be slow.
+_CAUTION_SECONDS = 15.0
 # How long a stop waits for what is being handled before it gives the rest back.
 _GIVE_BACK_SECONDS = 1.0
 
@@ -73,6 +76,8 @@ class AmqpConsumer(Consumer):
         # What nobody took before `stop`, and whether it still waits for what was taken.
         self._unwanted: list[Delivery] = []
         self._is_ending = self._is_quiet = False
+        # By `time.monotonic`.
+        self._cautious_until = 0.0
         # Why nothing can be consumed.
         self._refusal: ConfigurationError | None = None
         self._moves.forget()
@@ -199,6 +204,7 @@ class AmqpConsumer(Consumer):
 
     def on_open(self, connection: Connection) -> None:
         self._connection = connection
+        self._cautious_until = time.monotonic() + _CAUTION_SECONDS
         connection.after_reading = self._hand_over
         for channel in self._channels.values():
             channel.open(connection)
@@ -261,6 +267,12 @@ class AmqpConsumer(Consumer):
 
     def being_handled(self) -> frozenset[Any]:
         return frozenset(self._taken)
+
+    def may_widen(self) -> bool:
+        if time.monotonic() > self._cautious_until:
+            return True
+        is_starting = bool(self._unstarted)
+        return not (is_starting or any(each.may_have_suspect for each in self._channels.values()))
 
     def on_missing_exchange(self) -> None:
         self._restorer.on_missing()

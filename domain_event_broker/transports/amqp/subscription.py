@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -66,6 +67,9 @@ class Watcher(Protocol):
     def being_handled(self) -> frozenset[Any]:
         """The tokens of what was received and is not settled yet, of all subscriptions."""
 
+    def may_widen(self) -> bool:
+        """Whether no subscription has, or may just get, what may have ended a process before."""
+
 
 class SubscriptionChannel:
     """Declares a handler's queue, consumes it, and restores both after any loss.
@@ -100,6 +104,10 @@ class SubscriptionChannel:
         self._is_narrow = True
         self._is_widening = False
         self._has_received = False
+        # The last event that has crashes, and until when, by `time.monotonic`, another one is to be
+        # expected after it.
+        self._suspect_tag = 0
+        self._suspicious_until = 0.0
         self._on_safe: Callable[[], None] | None = None
         self._on_stopped: Callable[[], None] | None = None
         self._counts: deque[Future[int]] = deque()
@@ -138,6 +146,7 @@ class SubscriptionChannel:
         self._consumer_tag = None
         self._is_narrow, self._is_widening = self._begins_narrow, False
         self._has_received = False
+        self._suspect_tag = 0
         try:
             connection.channel(on_open_callback=self._on_open)
         except pika.exceptions.NoFreeChannels as reason:
@@ -275,6 +284,16 @@ class SubscriptionChannel:
     def is_starting(self) -> bool:
         return self._on_safe is not None
 
+    @property
+    def may_have_suspect(self) -> bool:
+        """Whether an event is here, or may be next, that may have ended a process before.
+
+        What is delivered beside it counts a crash, too. Others take one event at a time until then,
+        and begin with the one that was counted: so nothing else is counted each time.
+        """
+        has_one = self._acks.is_open(self._suspect_tag)
+        return self.is_starting or has_one or time.monotonic() < self._suspicious_until
+
     def _on_first_count(self, frame: Any) -> None:
         if self._may_consume:
             self._consume()
@@ -374,7 +393,10 @@ class SubscriptionChannel:
             token=(self, self._generation, method.delivery_tag, method.redelivered),
         )
         self._has_received = True
-        if not delivery.crashes:
+        if delivery.crashes:
+            self._suspect_tag = method.delivery_tag
+        else:
+            self._suspicious_until = 0.0
             self.safe()
         if self._wants_deliveries:
             self._watcher.on_delivery(delivery)
@@ -397,8 +419,11 @@ class SubscriptionChannel:
                 self.subscription.name,
                 event_id(delivery.message),
             )
-        elif self._acks.settled(tag) and self._is_narrow and not redelivered:
-            self._widen()
+        elif self._acks.settled(tag) and self._is_narrow:
+            if delivery.crashes:
+                self._suspicious_until = time.monotonic() + _SILENCE_SECONDS
+            elif not redelivered and self._watcher.may_widen():
+                self._widen()
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """Give back. By nack: on RabbitMQ 4.3, reject would count as a failed delivery."""

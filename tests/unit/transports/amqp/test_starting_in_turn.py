@@ -70,10 +70,10 @@ def starting(broker: Broker, safe: list[bool]) -> SubscriptionChannel:
     return starting
 
 
-def come(broker: Broker, crashes: int) -> None:
-    """The first event, which was delivered so often before."""
+def come(broker: Broker, crashes: int, tag: int = 1) -> None:
+    """An event, which was delivered so often before."""
     properties = pika.BasicProperties(headers={"x-delivery-count": crashes})
-    method = pika.spec.Basic.Deliver("tag", 1, bool(crashes), "", "a.b")
+    method = pika.spec.Basic.Deliver("tag", tag, bool(crashes), "", "a.b")
     broker.deliver(broker, method, properties, b"{}")
 
 
@@ -125,3 +125,16 @@ def test_what_never_comes_is_not_for_ever(broker: Broker, safe: list[bool]) -> N
     broker.let_time_pass()
 
     assert safe
+
+
+def test_others_are_to_hold_little_until_a_new_one_came(
+    broker: Broker, starting: SubscriptionChannel
+) -> None:
+    assert starting.may_have_suspect
+    come(broker, crashes=1)
+    assert starting.may_have_suspect
+    starting.settle(broker.delivered[0])
+    assert starting.may_have_suspect  # as the next one may be
+    come(broker, crashes=0, tag=2)
+
+    assert not starting.may_have_suspect
