@@ -36,8 +36,9 @@ log = logging.getLogger(__name__)
 # Longer than pika's own limits for opening a connection, which end it with a reason.
 _SUBSCRIBE_SECONDS = 60.0
 _COUNT_SECONDS = 5.0
-# So long after it connected, no handler is given many events beside what may end the process. Not
-# for ever: after a stop, too, there is what was delivered before, and handlers may be slow.
+# So long after it connected, all that may have ended a process is handled before the next handler
+# starts, and beside it no handler is given more than one event. Not for ever: a stop, too, leaves
+# what was delivered before, and handlers may be slow.
 _CAUTION_SECONDS = 15.0
 # How long a stop waits for what is being handled before it gives the rest back.
 _GIVE_BACK_SECONDS = 1.0
@@ -268,8 +269,11 @@ class AmqpConsumer(Consumer):
     def being_handled(self) -> frozenset[Any]:
         return frozenset(self._taken)
 
+    def is_cautious(self) -> bool:
+        return time.monotonic() <= self._cautious_until
+
     def may_widen(self) -> bool:
-        if time.monotonic() > self._cautious_until:
+        if not self.is_cautious():
             return True
         is_starting = bool(self._unstarted)
         return not (is_starting or any(each.may_have_suspect for each in self._channels.values()))

@@ -67,6 +67,9 @@ class Watcher(Protocol):
     def being_handled(self) -> frozenset[Any]:
         """The tokens of what was received and is not settled yet, of all subscriptions."""
 
+    def is_cautious(self) -> bool:
+        """Whether so little time has passed that what may end the process is to be expected."""
+
     def may_widen(self) -> bool:
         """Whether no subscription has, or may just get, what may have ended a process before."""
 
@@ -255,7 +258,7 @@ class SubscriptionChannel:
         """Begin to consume, now or as soon as the queue is declared.
 
         `on_safe` is called, unless it `is_starting` no more at the return, once what waits first
-        in the queue is known not to end the process: it ran before, or nothing says it might.
+        in the queue is known not to end the process: it went well, or nothing says it might.
         """
         self._wants_deliveries = True
         if self._may_consume:
@@ -298,12 +301,12 @@ class SubscriptionChannel:
         if self._may_consume:
             self._consume()
         if frame.method.message_count:
-            self._expect_first(_MAX_LOOKS)
+            self._expect_next(_MAX_LOOKS)
         else:
             self.safe()
 
-    def _expect_first(self, looks: int) -> None:
-        """Wait for the first event; look at most so often whether it is still in the queue."""
+    def _expect_next(self, looks: int) -> None:
+        """Wait for the next event; look at most so often whether the queue has one."""
         self._thread.loop.call_later(_SILENCE_SECONDS, partial(self._on_silence, looks))
 
     def _on_silence(self, looks: int) -> None:
@@ -316,12 +319,20 @@ class SubscriptionChannel:
 
         def on_count(frame: Any) -> None:
             # Where there is none any more it may be on its way, so once more.
-            self._expect_first(looks - 1 if frame.method.message_count else 0)
+            self._expect_next(looks - 1 if frame.method.message_count else 0)
 
         channel.queue_declare(self.subscription.name, passive=True, callback=on_count)
 
+    def _note_settled(self, delivery: Delivery) -> None:
+        # What was there when the process ended comes again in any order, and this was one of that.
+        if delivery.crashes and self.is_starting and self._watcher.is_cautious():
+            self._has_received = False
+            self._expect_next(_MAX_LOOKS)
+        else:
+            self.safe()
+
     def safe(self) -> None:
-        """The first event was handled, or is none that could have ended the process before."""
+        """What could have ended the process before was handled, or there is nothing like that."""
         on_safe, self._on_safe = self._on_safe, None
         if on_safe is not None:
             on_safe()
@@ -411,7 +422,7 @@ class SubscriptionChannel:
 
     def settle(self, delivery: Delivery) -> None:
         """Mark as acknowledged; `flush` tells the broker."""
-        self.safe()
+        self._note_settled(delivery)
         _, generation, tag, redelivered = delivery.token
         if generation != self._generation:
             log.info(

@@ -26,6 +26,10 @@ class Broker:
         self.questions: deque[Callable[[Any], None]] = deque()
         self.deliver: Any = None
         self.delivered: list[Delivery] = []
+        self.cautious = True
+
+    def is_cautious(self) -> bool:
+        return self.cautious
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         self.timers.append(callback)
@@ -89,10 +93,38 @@ def test_a_slow_broker_is_waited_for(broker: Broker, safe: list[bool]) -> None:
     assert (broker.timers, broker.questions) == (deque(), deque())
 
 
-def test_a_suspect_is_until_it_is_settled(
+def test_suspects_are_until_the_last_is_settled(
+    broker: Broker, safe: list[bool], starting: SubscriptionChannel
+) -> None:
+    for tag in (1, 2):
+        come(broker, crashes=1, tag=tag)
+        starting.settle(broker.delivered[-1])
+        assert not safe
+        broker.timers.clear()
+    come(broker, crashes=0, tag=3)
+
+    assert safe
+
+
+def test_nor_is_there_one_more_where_the_queue_is_empty(
     broker: Broker, safe: list[bool], starting: SubscriptionChannel
 ) -> None:
     come(broker, crashes=1)
+    starting.settle(broker.delivered[0])
+    broker.timers.popleft()
+    broker.let_time_pass()
+    broker.answer(0)
+    assert not safe
+    broker.let_time_pass()
+
+    assert safe
+
+
+def test_after_some_time_one_is_enough(
+    broker: Broker, safe: list[bool], starting: SubscriptionChannel
+) -> None:
+    come(broker, crashes=1)
+    broker.cautious = False
     assert not safe
     starting.settle(broker.delivered[0])
 
