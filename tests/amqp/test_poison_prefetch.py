@@ -113,8 +113,8 @@ def test_beside_one_that_may_have_ended_a_process_others_take_one_at_a_time(
 
     careful, other = Recorder(partial(wait_at, 1)), Recorder(partial(wait_at, 20))
     subscriber = Subscriber(broker_url)
-    subscriber.register(careful, "careful", ["test.*"])
     subscriber.register(other, "other", ["#"])
+    subscriber.register(careful, "careful", ["test.*"])
     publish(broker_url, 2)
     with raw_channel(broker_url) as channel:  # which ends as that of a process that died
         assert [channel.basic_get("careful")[0] is None for _ in range(2)] == [False, False]
