@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 # Longer than pika's own limits for opening a connection, which end it with a reason.
 _SUBSCRIBE_SECONDS = 60.0
 _COUNT_SECONDS = 5.0
-# So long after it connected, all that may have ended a process is handled before the next handler
-# starts, and beside it no handler is given more than one event. Not for ever: a stop, too, leaves
-# what was delivered before, and handlers may be slow.
+# So long after it connected or started, all that may have ended a process is handled before the
+# next handler starts, and beside it no handler is given more than one event. Not for ever: a stop,
+# too, leaves what was delivered before, and handlers may be slow.
 _CAUTION_SECONDS = 15.0
 # How long a stop waits for what is being handled before it gives the rest back.
 _GIVE_BACK_SECONDS = 1.0
@@ -205,7 +205,7 @@ class AmqpConsumer(Consumer):
 
     def on_open(self, connection: Connection) -> None:
         self._connection = connection
-        self._cautious_until = time.monotonic() + _CAUTION_SECONDS
+        self._be_cautious()
         connection.after_reading = self._hand_over
         for channel in self._channels.values():
             channel.open(connection)
@@ -316,9 +316,13 @@ class AmqpConsumer(Consumer):
 
     def _start(self) -> None:
         self._unstarted = deque(self._channels.values())
+        self._be_cautious()  # the connection may have been open for long
         self._start_next()
         if self._connection is None:
             self._thread.open()
+
+    def _be_cautious(self) -> None:
+        self._cautious_until = time.monotonic() + _CAUTION_SECONDS
 
     def _start_next(self) -> None:
         """Start the subscriptions, each when those before it are safe.

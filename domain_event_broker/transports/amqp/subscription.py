@@ -291,8 +291,7 @@ class SubscriptionChannel:
     def may_have_suspect(self) -> bool:
         """Whether an event is here, or may be next, that may have ended a process before.
 
-        What is delivered beside it counts a crash, too. Others take one event at a time until then,
-        and begin with the one that was counted: so nothing else is counted each time.
+        What is delivered beside it counts a crash, too: until then, others take one at a time.
         """
         has_one = self._acks.is_open(self._suspect_tag)
         return self.is_starting or has_one or time.monotonic() < self._suspicious_until
