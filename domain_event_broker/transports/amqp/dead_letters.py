@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from functools import partial
-from itertools import islice
 from typing import Any
 
 import pika
@@ -27,7 +26,7 @@ from ...errors import (
 from ...messages import Message
 from ...settings import Settings
 from ..base import DeadLetter, DeadLetters, Outcome, PublishResult, no_queue
-from .acknowledgements import Acknowledgements
+from .careful_acks import CarefulAcks
 from .connection import ConnectionThread
 from .errors import NOT_FOUND, translate
 from .pika_connection import Connection, cancel_keeping_deliveries
@@ -41,12 +40,9 @@ _SILENCE_SECONDS = 1.0
 # A quorum queue counts what is given back a moment later.
 _GIVE_BACK_SECONDS = 1.0
 _GIVE_BACK_POLL_SECONDS = 0.01
-# A quorum queue takes 32 acknowledgements at a time (`quorum_commands_soft_limit`); those beyond,
-# that it had no time for, are lost when the channel closes, and their messages come back. So they
-# are sent in few frames, and no more of these than so many until the queue has them.
+# So that acknowledgements go out in few frames.
 _GATHER_SECONDS = 0.05
 _LAST_ACKS_SECONDS = 0.01
-_MOST_FRAMES = 16
 
 
 #: `Transport.requeue`.
@@ -62,10 +58,8 @@ class AmqpDeadLetters(DeadLetters):
         self._requeue = requeue
         self._queue = names.dead_letter_queue(handler_name)
         self._channel: Channel | None = None
-        self._acks = Acknowledgements()
+        self._acks: CarefulAcks | None = None
         self._gathering: Any = None
-        # Acknowledgements since the queue was seen to have all of them.
-        self._is_catching_up, self._under_way = False, 0
         self._given_back = threading.Event()
         self._undecided = 0
         self._taken: list[DeadLetter] = []
@@ -167,7 +161,7 @@ class AmqpDeadLetters(DeadLetters):
     def _on_channel_open(self, channel: Channel) -> None:
         self._channel = channel
         channel.add_on_close_callback(self._on_channel_closed)
-        channel.add_callback(self._on_caught_up, [pika.spec.Basic.GetEmpty], one_shot=False)
+        self._acks = CarefulAcks(channel, self._queue)
         self._end(None)
 
     def _declare_passively(self, queue: str) -> None:
@@ -193,6 +187,7 @@ class AmqpDeadLetters(DeadLetters):
     def _on_message(
         self, channel: Channel, method: Any, properties: pika.BasicProperties, body: bytes
     ) -> None:
+        assert self._acks is not None
         message = to_message(method.routing_key, properties, body)
         self._acks.delivered(method.delivery_tag)
         self._taken.append(DeadLetter(message, token=method.delivery_tag))
@@ -225,52 +220,29 @@ class AmqpDeadLetters(DeadLetters):
             cancel_keeping_deliveries(self._channel, tag, callback=on_cancelled)
 
     def _ack_now(self, tag: int) -> None:
+        assert self._acks is not None
         self._acks.settled(tag)
-        self._send_acks()
+        self._acks.send()
 
     def _ack_soon(self, tag: int) -> None:
+        assert self._acks is not None
         self._acks.settled(tag)
-        self._ack_later()
-
-    def _ack_later(self) -> None:
         if self._gathering is None:
             self._gathering = self._thread.loop.call_later(_GATHER_SECONDS, self._on_gathered)
 
     def _on_gathered(self) -> None:
         self._gathering = None
-        self._send_acks()
-
-    def _send_acks(self) -> None:
-        channel = self._channel
-        if channel is None or not channel.is_open or self._is_catching_up:
-            return
-        for tag, multiple in islice(self._acks.take(), _MOST_FRAMES - self._under_way):
-            channel.basic_ack(tag, multiple=multiple)
-            self._under_way += 1
-        if self._under_way >= _MOST_FRAMES:
-            self._catch_up(channel)
-
-    def _catch_up(self, channel: Channel) -> None:
-        """Wait until the queue has the acknowledgements, as it does before it gives a message."""
-        self._is_catching_up = True
-        channel.basic_get(self._queue, self._on_message_instead)
-
-    def _on_message_instead(self, channel: Channel, method: Any, *content: Any) -> None:
-        channel.basic_nack(method.delivery_tag, requeue=True)
-        self._on_caught_up(method)
-
-    def _on_caught_up(self, answer: Any) -> None:
-        self._is_catching_up, self._under_way = False, 0
-        self._send_acks()
+        if self._acks is not None:
+            self._acks.send()
 
     def _give_back(self) -> None:
         """Put back what is undecided, once all else is settled."""
-        if self._channel is None or not self._channel.is_open:
+        if self._channel is None or self._acks is None or not self._channel.is_open:
             self._given_back.set()
         elif self._consumer_tag is not None:  # whoever was taking was interrupted
             self._cancel(then=self._give_back)
-        elif self._acks.has_settled or self._is_catching_up:
-            self._send_acks()
+        elif self._acks.is_behind:
+            self._acks.send()
             self._thread.loop.call_later(_LAST_ACKS_SECONDS, self._give_back)
         else:
             self._channel.basic_nack(0, multiple=True, requeue=True)
@@ -301,11 +273,7 @@ class AmqpDeadLetters(DeadLetters):
         return False
 
     def forget(self) -> None:
-        self._channel = None
-        self._acks = Acknowledgements()
-        self._gathering = None
-        # Acknowledgements since the queue was seen to have all of them.
-        self._is_catching_up, self._under_way = False, 0
+        self._channel = self._acks = self._gathering = None
         self._given_back = threading.Event()
         self._questions = deque()
 
