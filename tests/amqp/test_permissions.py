@@ -25,13 +25,13 @@ HANDLER = "shop.pay"
 SERVICE = {
     "configure": NOTHING,
     "write": r"^(domain-events|domain-events-delay\.v1|amq\.default)$",
-    "read": r"^shop\..*$",
+    "read": r"^(domain-events-orphans|shop\..*)$",
 }
 #: Of one that declares its own queues, but not what all services share.
 OWNER = {
     "configure": r"^shop\..*$",
     "write": r"^(domain-events|domain-events-delay\.v1|amq\.default|shop\..*)$",
-    "read": r"^(domain-events|domain-events-requeue|shop\..*)$",
+    "read": r"^(domain-events|domain-events-requeue|domain-events-orphans|shop\..*)$",
 }
 RIGHTS = {"service": SERVICE, "owner": OWNER}
 

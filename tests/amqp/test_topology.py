@@ -75,7 +75,7 @@ def delay_queue(tier_ms: int) -> Arguments:
     }
 
 
-DEAD_LETTERS = {**QUORUM, "x-delivery-limit": 1_000_000_000}
+LOOKED_AT = {**QUORUM, "x-delivery-limit": 1_000_000_000}
 DELAY_QUEUES = {f"{DELAY}.{tier_ms}ms": delay_queue(tier_ms) for tier_ms in TIERS_MS}
 EXCHANGES = {
     "domain-events": ("topic", {}),
@@ -107,8 +107,8 @@ def test_everything_that_a_retrying_handler_needs(
     register(broker_url, max_retries=3)
     expected = {
         "handler": handler_queue("handler"),
-        "handler-dl": DEAD_LETTERS,
-        ORPHANS: QUORUM,
+        "handler-dl": LOOKED_AT,
+        ORPHANS: LOOKED_AT,
         **DELAY_QUEUES,
     }
     wait_for(lambda: queues(rabbitmq, broker_vhost), expected)
@@ -154,8 +154,8 @@ def test_a_handler_may_change_its_mind_about_dead_letters(
     register(broker_url, dead_letter=first)
     expected = {
         "handler": handler_queue("handler"),
-        "handler-dl": DEAD_LETTERS,
-        ORPHANS: QUORUM,
+        "handler-dl": LOOKED_AT,
+        ORPHANS: LOOKED_AT,
     }
     wait_for(lambda: queues(rabbitmq, broker_vhost), expected)
 
@@ -184,5 +184,5 @@ def test_a_fleeting_subscription_has_dead_letters_if_asked(
     subscriber = Subscriber(broker_url)
     subscriber.register(ignore, "fleeting", ["#"], exclusive=True, dead_letter=True)
     row = rabbitmq.declared_queue(broker_vhost, "fleeting-dl")
-    assert row["arguments"] == DEAD_LETTERS
+    assert row["arguments"] == LOOKED_AT
     subscriber.disconnect()

@@ -40,8 +40,13 @@ management.sample_retention_policies.basic.minute = 1
 management.sample_retention_policies.detailed.minute = 1
 log.file.level = warning
 """
-# How often a quorum queue tells its length.
-RABBIT_SETTINGS = {"quorum_tick_interval": "500"}
+RABBIT_SETTINGS = {
+    # How often a quorum queue tells its length.
+    "quorum_tick_interval": "500",
+    # When a delay queue tries again to forward what had nowhere to go while the node booted, before
+    # 4.3; three minutes by default.
+    "dead_letter_worker_publisher_confirm_timeout": "10000",
+}
 # A prepared release's folder need not have an /etc/hosts.
 HOSTS = '{host,{127,0,0,1},["localhost"]}.\n{lookup,[file,native]}.\n'
 ERLANG_ARGUMENTS = (

@@ -27,6 +27,7 @@ from .connection import ConnectionThread
 from .moving import Moves
 from .pika_connection import Connection
 from .publisher import Publisher
+from .reclaiming import Reclaimer
 from .restoring import Restorer
 from .subscription import SubscriptionChannel, channel_of
 from .targets import dead_letter_target, retry_target, return_target
@@ -56,6 +57,7 @@ class AmqpConsumer(Consumer):
         self._channels: dict[str, SubscriptionChannel] = {}
         self._moves = Moves(self._thread, publisher, self)
         self._restorer = Restorer(self._thread, settings.exchange, self._channels)
+        self._reclaimer = Reclaimer(self._thread, settings, publisher, self._channels)
         self.forget()
 
     def forget(self) -> None:
@@ -83,6 +85,7 @@ class AmqpConsumer(Consumer):
         self._refusal: ConfigurationError | None = None
         self._moves.forget()
         self._restorer.forget()
+        self._reclaimer.forget()
         for channel in self._channels.values():
             channel.forget()
         self._unstarted: deque[SubscriptionChannel] = deque()
@@ -196,6 +199,7 @@ class AmqpConsumer(Consumer):
             self._thread.post(self._release_unwanted)
         self._is_closed = True
         self._restorer.forget()
+        self._reclaimer.forget()
         self._thread.close(max(deadline - time.monotonic(), 1.0))
 
     # In the connection's thread
@@ -210,10 +214,12 @@ class AmqpConsumer(Consumer):
         for channel in self._channels.values():
             channel.open(connection)
         self._restorer.begin(connection)
+        self._reclaimer.begin(connection)
 
     def on_lost(self, error: DomainEventBrokerError) -> None:
         self._connection = None
         self._restorer.forget()
+        self._reclaimer.forget()
         self._moves.lost()
         self._taken.clear()
         unwanted, self._unwanted = self._unwanted, []

@@ -60,9 +60,7 @@ def dead_letter_target(
 
 def return_target(delivery: Delivery, attempt: int) -> Outgoing:
     """Back to the queue that it came from, as it is."""
-    message = delivery.message
-    copy = with_headers(message, {}, message.message_id)
-    return queue_target(delivery.subscription.name, copy)
+    return copy_target(delivery.subscription.name, delivery.message)
 
 
 def replay_targets(settings: Settings, handler_name: str) -> list[Callable[[Message], Outgoing]]:
@@ -79,6 +77,11 @@ def replay_targets(settings: Settings, handler_name: str) -> list[Callable[[Mess
         return Outgoing(exchange, message.routing_key, to_properties(message), message.body)
 
     return [keeping_its_key, directly]
+
+
+def copy_target(queue: str, message: Message) -> Outgoing:
+    """To one queue, without what the broker noted about it."""
+    return queue_target(queue, with_headers(message, {}, message.message_id))
 
 
 def queue_target(queue: str, message: Message) -> Outgoing:

@@ -24,10 +24,13 @@ TIER_HEADER = "deb-tier"
 # Only a net: the subscriber dead-letters a poison after CRASH_ATTEMPTS, far earlier. Stated since
 # RabbitMQ 4 defaults to 20, and drops what exceeds it.
 _DELIVERY_LIMIT = 1_000
-# Before RabbitMQ 4.3 each look at a dead letter counts as a delivery; none may expel it.
-_DEAD_LETTER_DELIVERY_LIMIT = 1_000_000_000
+# Before RabbitMQ 4.3 each look at a dead letter, or an orphan, counts as a delivery; none may expel
+# it.
+_LOOKED_AT_DELIVERY_LIMIT = 1_000_000_000
 
 Arguments = dict[str, Any]
+
+_LOOKED_AT: Arguments = {"x-queue-type": "quorum", "x-delivery-limit": _LOOKED_AT_DELIVERY_LIMIT}
 
 
 def declare_exchange(channel: Channel, settings: Settings) -> None:
@@ -104,9 +107,7 @@ def _queue_arguments(settings: Settings, subscription: Subscription) -> Argument
 
 
 def _dead_letter_arguments(settings: Settings) -> Arguments:
-    if settings.queue_type == "classic":
-        return {"x-queue-type": "classic"}
-    return {"x-queue-type": "quorum", "x-delivery-limit": _DEAD_LETTER_DELIVERY_LIMIT}
+    return {"x-queue-type": "classic"} if settings.queue_type == "classic" else _LOOKED_AT
 
 
 def _declare_returns(channel: Channel, settings: Settings) -> None:
@@ -117,7 +118,7 @@ def _declare_returns(channel: Channel, settings: Settings) -> None:
     """
     orphans = names.orphans(settings.exchange)
     channel.exchange_declare(orphans, exchange_type="fanout", durable=True)
-    channel.queue_declare(orphans, durable=True, arguments={"x-queue-type": "quorum"})
+    channel.queue_declare(orphans, durable=True, arguments=_LOOKED_AT)
     channel.queue_bind(orphans, orphans, routing_key="")
     channel.exchange_declare(
         names.requeue_exchange(settings.exchange),
