@@ -19,8 +19,8 @@ DRAWN = $(if $(BENCH_PLOTS),--plots $(BENCH_PLOTS))
 AT_ONCE = $(MAKE) --no-print-directory --output-sync=target
 
 .DEFAULT_GOAL := help
-.PHONY: help setup venv rabbitmq postgresql demo demo-rabbitmq test lint types test-fast \
-	test-postgresql test-brokers test-faults soak prepare-brokers test-matrix \
+.PHONY: help setup venv rabbitmq postgresql demo demo-rabbitmq test lint types test-here \
+	test-fast test-postgresql test-brokers test-faults soak prepare-brokers test-matrix \
 	bench bench-quick bench-growth librabbitmq plotting clean
 
 help: ## list the targets
@@ -43,9 +43,10 @@ demo: venv ## run the example shop on a database alone, or on BROKER=amqp://...
 demo-rabbitmq: venv rabbitmq ## run the example shop on a RabbitMQ node of its own
 	$(BIN)/python -m example_project.demo --rabbitmq
 
-test: setup lint types ## every check, and every test but the faults', on the installed RabbitMQ, SQLite and PostgreSQL
+test: setup lint types test-here test-postgresql ## every check, and every test but the faults', on the installed RabbitMQ, SQLite and PostgreSQL
+
+test-here: setup
 	$(BIN)/python -m pytest -m "not fault" $(PYTEST_ARGS)
-	@$(MAKE) --no-print-directory test-postgresql
 
 lint: venv ## ruff: rules and format
 	$(BIN)/ruff check .
