@@ -13,11 +13,11 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import singledispatch
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from .context import current_handling
 from .errors import EventTooLarge, InvalidEvent, InvalidEventType, UnreadableEvent
-from .events import DomainEvent, read_fields
+from .events import DomainEvent, new_uuid_string, read_fields
 from .messages import CAUSATION_ID, RETRIES, Message
 from .names import MAX_KEY_BYTES, byte_length, is_encodable
 
@@ -72,7 +72,7 @@ def encode_raw(
     key = fields.get("routing_key", "") if routing_key is None else routing_key
     check_routing_key(key)
     check_size(body, max_event_bytes, key)
-    identity = fields.get("uuid_string") or str(uuid4())
+    identity = fields.get("uuid_string") or new_uuid_string()
     cause = current_handling()
     return replace(
         message,

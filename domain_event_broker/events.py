@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import math
 import time
+from os import urandom
 from typing import Any
-from uuid import uuid4
 
 from .errors import UnreadableEvent
 from .names import MAX_KEY_BYTES, byte_length
 
 _NO_DATA: Any = object()
+
+# The bits of a UUID that are not random: its version, 4, and its variant.
+_FIXED_BITS = 0xF << 76 | 0b11 << 62
+_VERSION_4 = 0x4 << 76 | 0b10 << 62
+
+
+def new_uuid_string() -> str:
+    """A random UUID, as ``str(uuid.uuid4())`` in half its time; each event needs one."""
+    digits = f"{int.from_bytes(urandom(16)) & ~_FIXED_BITS | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 class DomainEvent:
@@ -44,7 +54,7 @@ class DomainEvent:
         self.routing_key = routing_key
         self.data: Any = {} if data is _NO_DATA else data
         self.domain_object_id = domain_object_id
-        self.uuid_string: str = str(uuid4()) if uuid_string is None else uuid_string
+        self.uuid_string: str = new_uuid_string() if uuid_string is None else uuid_string
         self.timestamp: float = time.time() if timestamp is None else timestamp
         self.retries = retries
 

@@ -2,11 +2,12 @@
 
 import time
 from typing import Any
-from uuid import UUID
+from uuid import RFC_4122, UUID
 
 import pytest
 
 from domain_event_broker import DomainEvent
+from domain_event_broker.events import new_uuid_string
 
 FIELDS: dict[str, Any] = {
     "routing_key": "user.registered",
@@ -122,3 +123,11 @@ def test_the_text_of_an_event_shows_its_data(show: type[str]) -> None:
     assert "{'user_id': 1}" in text
     assert "'42'" in text
     assert FIELDS["uuid_string"] in text
+
+
+def test_a_new_id_is_a_random_uuid() -> None:
+    ids = {new_uuid_string() for _ in range(1_000)}
+    assert len(ids) == 1_000
+    for text in ids:
+        identity = UUID(text)
+        assert (identity.version, identity.variant, str(identity)) == (4, RFC_4122, text)

@@ -11,22 +11,23 @@ from typing import Any
 import pika
 
 from ...errors import BrokerUnavailable
+from ...messages import Message
 from ...values import value
 from ..base import Outcome, PublishResult
+from .wire import sent_id
 
 
 @value
 class Outgoing:
-    """A message on its way to an exchange."""
+    """A message on its way to an exchange, by a routing key that need not be its event's."""
 
     exchange: str
     routing_key: str
-    properties: pika.BasicProperties
-    body: bytes
+    message: Message
 
     def is_returned_as(self, method: Any, properties: pika.BasicProperties) -> bool:
         """Whether a ``basic.return`` may be of this message; it carries no delivery tag."""
-        mine = (self.properties.message_id, self.routing_key, self.exchange)
+        mine = (sent_id(self.message), self.routing_key, self.exchange)
         return mine == (properties.message_id, method.routing_key, method.exchange)
 
 
@@ -112,7 +113,7 @@ class Pending:
     is_returned: bool = False
 
     @property
-    def message(self) -> Outgoing:
+    def outgoing(self) -> Outgoing:
         return self.batch.messages[self.index]
 
     def end(self, result: PublishResult) -> None:

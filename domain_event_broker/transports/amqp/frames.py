@@ -104,21 +104,21 @@ def publish_frames(
     channel_number: int,
     exchange: str,
     routing_key: str,
-    properties: pika.BasicProperties,
+    properties: bytes,
     body: bytes,
     max_body_bytes: int,
 ) -> bytes:
     """A mandatory ``basic.publish`` with its content, of which a frame takes `max_body_bytes`.
 
-    One piece of bytes, where pika makes an object and several pieces for each frame. Raises
-    whatever pika raises for what it cannot write.
+    One piece of bytes, where pika makes an object and several pieces for each frame. `properties`
+    are encoded already. Raises whatever pika raises for a routing key that it cannot write.
     """
-    header = b"".join(properties.encode())
+    size = CONTENT_HEADER.size + len(properties)
     pieces = [
         _publish_method(channel_number, exchange, routing_key),
-        FRAME_START.pack(pika.spec.FRAME_HEADER, channel_number, CONTENT_HEADER.size + len(header)),
+        FRAME_START.pack(pika.spec.FRAME_HEADER, channel_number, size),
         CONTENT_HEADER.pack(pika.BasicProperties.INDEX, 0, len(body)),
-        header,
+        properties,
         _END_MARK,
     ]
     for start in range(0, len(body), max_body_bytes):

@@ -26,7 +26,7 @@ import pika.spec
 from pika.adapters.select_connection import IOLoop, SelectConnection
 from pika.channel import Channel
 
-from ...messages import UNREADABLE_HEADERS
+from ...messages import UNREADABLE_HEADERS, Message
 from .frames import (
     CONTENT_HEADER,
     FRAME_START,
@@ -35,6 +35,7 @@ from .frames import (
     publish_frames,
     read_delivery,
 )
+from .wire import encode_properties
 
 log = logging.getLogger(__name__)
 
@@ -109,15 +110,19 @@ class Connection(SelectConnection):  # type: ignore[misc]  # pika is not typed t
         channel: Channel,
         exchange: str,
         routing_key: str,
-        properties: pika.BasicProperties,
-        body: bytes,
+        message: Message,
     ) -> None:
         """As the channel's `basic_publish`, which must be open; mandatory.
 
-        Raises before anything is written, whatever pika raises for what it cannot write.
+        Raises before anything is written, all sorts of errors for what cannot be.
         """
         frames = publish_frames(
-            channel.channel_number, exchange, routing_key, properties, body, self._body_max_length
+            channel.channel_number,
+            exchange,
+            routing_key,
+            encode_properties(message, self.params.frame_max),
+            message.body,
+            self._body_max_length,
         )
         self._output_marshaled_frames([frames])
 

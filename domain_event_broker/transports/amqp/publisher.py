@@ -31,7 +31,6 @@ from .declaring import ExchangeDeclaration
 from .errors import is_missing_exchange, translate
 from .pika_connection import Connection
 from .refusals import Refusals
-from .wire import fit_frame
 
 log = logging.getLogger(__name__)
 
@@ -248,7 +247,7 @@ class Publisher:
         self._pump()
 
     def _write(self, pending: Pending) -> None:
-        message = pending.message
+        outgoing = pending.outgoing
         connection = self._open_connection
         assert self._channel is not None
         assert connection is not None
@@ -256,13 +255,9 @@ class Publisher:
             return
         try:
             connection.publish(
-                self._channel,
-                message.exchange,
-                message.routing_key,
-                fit_frame(message.properties, connection.params.frame_max),
-                message.body,
+                self._channel, outgoing.exchange, outgoing.routing_key, outgoing.message
             )
-        except Exception as error:  # pika marshals before it writes: nothing was sent
+        except Exception as error:  # before it is written: nothing was sent
             refused = PublishRefused(f"The message cannot be sent: {error}")
             refused.__cause__ = error
             pending.end(PublishResult(Outcome.REFUSED, refused))
@@ -278,7 +273,7 @@ class Publisher:
             return
         # The confirm follows; the oldest match is it, since both keep the order of publishing.
         for pending in self._unconfirmed.values():
-            if not pending.is_returned and pending.message.is_returned_as(method, properties):
+            if not pending.is_returned and pending.outgoing.is_returned_as(method, properties):
                 pending.is_returned = True
                 return
 
@@ -458,12 +453,11 @@ def _end_confirmed(pending: Pending) -> None:
 
 
 def _end_refused(pending: Pending) -> None:
-    message = pending.message
     pending.end(
         PublishResult(
             Outcome.REFUSED,
             PublishRefused(
-                f"The broker refused the event {message.properties.message_id} "
+                f"The broker refused the event {pending.outgoing.message.message_id} "
                 "(a full queue, or one without a leader)."
             ),
         )

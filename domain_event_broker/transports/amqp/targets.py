@@ -17,14 +17,14 @@ from ..base import Delivery, Subscription
 from .batches import Outgoing
 from .tiers import tier_ms
 from .topology import TIER_HEADER
-from .wire import to_properties, with_header
+from .wire import with_header
 
 _DEFAULT_EXCHANGE = ""
 
 
 def event_target(settings: Settings, message: Message) -> Outgoing:
     """To everybody who is bound for it."""
-    return Outgoing(settings.exchange, message.routing_key, to_properties(message), message.body)
+    return Outgoing(settings.exchange, message.routing_key, message)
 
 
 def retry_target(
@@ -38,8 +38,7 @@ def retry_target(
     return Outgoing(
         names.delay_exchange(settings.exchange),
         subscription.name,
-        to_properties(delayed),
-        message.body,
+        delayed,
     )
 
 
@@ -54,7 +53,7 @@ def dead_letter_target(
     """
     if settings.topology == "3.x" and attempt == 0:
         exchange = names.legacy_dead_letter_exchange(subscription.name)
-        return Outgoing(exchange, message.routing_key, to_properties(message), message.body)
+        return Outgoing(exchange, message.routing_key, message)
     return queue_target(names.dead_letter_queue(subscription.name), message)
 
 
@@ -74,7 +73,7 @@ def replay_targets(settings: Settings, handler_name: str) -> list[Callable[[Mess
     exchange = names.legacy_retry_exchange(handler_name)
 
     def keeping_its_key(message: Message) -> Outgoing:
-        return Outgoing(exchange, message.routing_key, to_properties(message), message.body)
+        return Outgoing(exchange, message.routing_key, message)
 
     return [keeping_its_key, directly]
 
@@ -85,4 +84,4 @@ def copy_target(queue: str, message: Message) -> Outgoing:
 
 
 def queue_target(queue: str, message: Message) -> Outgoing:
-    return Outgoing(_DEFAULT_EXCHANGE, queue, to_properties(message), message.body)
+    return Outgoing(_DEFAULT_EXCHANGE, queue, message)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import logging
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -13,36 +14,99 @@ import pika
 import pika.data
 
 from ...messages import PREFIX, PROPERTIES, ROUTING_KEY, Message
-from ...names import MAX_KEY_BYTES, byte_length
+from ...names import MAX_KEY_BYTES
 
 log = logging.getLogger(__name__)
 
 # All headers travel in one frame, and one beyond the negotiated size (131,072 bytes, by RabbitMQ's
 # default) costs the connection. The rest of the frame is for the other properties.
 MAX_HEADERS_BYTES = 120_000
-# Around the properties: the frame's own start and end, class, weight, body size and the table's
-# length.
-_FRAME_BYTES = 8 + 12 + 4
+# Around the properties: the frame's own start and end, class, weight, body size, flags and the
+# table's length.
+_FRAME_BYTES = 8 + 12 + 2 + 4
 _PERSISTENT = 2
 
 _values_of = attrgetter(*PROPERTIES)
 
 
-def to_properties(message: Message) -> pika.BasicProperties:
-    """Persistent properties for publishing `message`."""
-    properties = pika.BasicProperties(delivery_mode=_PERSISTENT)
-    if message.headers:
-        properties.headers = fit_headers(message.headers) or None
-    for name, value in zip(PROPERTIES, _values_of(message), strict=True):
-        if value is not None:
-            setattr(properties, name, _fitting(value))
-    return properties
+_LENGTHS = [bytes((length,)) for length in range(MAX_KEY_BYTES + 1)]
 
 
-def _fitting(value: Any) -> Any:
+def _short_string(value: str) -> bytes | None:
+    encoded = value.encode("utf-8")
     # An id of a foreign event may be of any length; better none than a message that cannot move.
-    is_long = isinstance(value, str) and 4 * len(value) > MAX_KEY_BYTES
-    return None if is_long and byte_length(value) > MAX_KEY_BYTES else value
+    return _LENGTHS[len(encoded)] + encoded if len(encoded) < len(_LENGTHS) else None
+
+
+#: Of those that are the same for most messages.
+_usual_string = lru_cache(maxsize=100)(_short_string)
+
+_OCTET = struct.Struct(">B")
+_TIMESTAMP = struct.Struct(">Q")
+_FLAGS = struct.Struct(">H")
+_DELIVERY_MODE = _OCTET.pack(_PERSISTENT)
+
+_Field = tuple[str, int, Callable[[Any], bytes | None]]
+# What stands before the headers and the delivery mode, and what after them, in AMQP's order.
+_BEFORE: tuple[_Field, ...] = (
+    ("content_type", pika.BasicProperties.FLAG_CONTENT_TYPE, _usual_string),
+    ("content_encoding", pika.BasicProperties.FLAG_CONTENT_ENCODING, _usual_string),
+)
+_AFTER: tuple[_Field, ...] = (
+    ("priority", pika.BasicProperties.FLAG_PRIORITY, _OCTET.pack),
+    ("correlation_id", pika.BasicProperties.FLAG_CORRELATION_ID, _short_string),
+    ("reply_to", pika.BasicProperties.FLAG_REPLY_TO, _usual_string),
+    ("message_id", pika.BasicProperties.FLAG_MESSAGE_ID, _short_string),
+    ("timestamp", pika.BasicProperties.FLAG_TIMESTAMP, _TIMESTAMP.pack),
+    ("type", pika.BasicProperties.FLAG_TYPE, _usual_string),
+    ("app_id", pika.BasicProperties.FLAG_APP_ID, _usual_string),
+)
+
+
+def encode_properties(message: Message, frame_max: int) -> bytes:
+    """The properties of `message`, persistent, as they are written: flags, then values.
+
+    Ours, as pika takes twice as long. Less the headers that do not fit into a frame of `frame_max`
+    bytes, which the broker may have lowered: sent nevertheless, they would cost the connection.
+    Raises `struct.error` and `UnicodeEncodeError` for what cannot be written.
+    """
+    flags = pika.BasicProperties.FLAG_DELIVERY_MODE
+    some, before = _encode_fields(message, _BEFORE)
+    others, after = _encode_fields(message, _AFTER)
+    flags |= some | others
+    headers = b""
+    if message.headers:
+        room_bytes = frame_max - _FRAME_BYTES - len(before) - len(_DELIVERY_MODE) - len(after)
+        headers = _encode_headers(message.headers, min(room_bytes, MAX_HEADERS_BYTES))
+        if headers:
+            flags |= pika.BasicProperties.FLAG_HEADERS
+    return b"".join((_FLAGS.pack(flags), before, headers, _DELIVERY_MODE, after))
+
+
+def sent_id(message: Message) -> str | None:
+    """The id that `encode_properties` writes."""
+    is_sent = message.message_id is not None and _short_string(message.message_id) is not None
+    return message.message_id if is_sent else None
+
+
+def _encode_fields(message: Message, fields: tuple[_Field, ...]) -> tuple[int, bytes]:
+    flags, encoded = 0, b""
+    for name, flag, encode in fields:
+        value = getattr(message, name)
+        if value is not None:
+            piece = encode(value)
+            if piece is not None:
+                flags |= flag
+                encoded += piece
+    return flags, encoded
+
+
+def _encode_headers(headers: Mapping[Any, Any], max_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    fitting = fit_headers(headers, max_bytes)
+    if fitting:
+        pika.data.encode_table(pieces, fitting)
+    return b"".join(pieces)
 
 
 def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body: bytes) -> Message:
@@ -61,23 +125,6 @@ def to_message(routing_key: str | bytes, properties: pika.BasicProperties, body:
 
 def with_header(message: Message, name: str, value: str) -> Message:
     return dataclasses.replace(message, headers={**message.headers, name: value})
-
-
-def fit_frame(properties: pika.BasicProperties, frame_max: int) -> pika.BasicProperties:
-    """`properties` for a connection with frames of this size, which the broker may have lowered.
-
-    Less the headers that do not fit: sent nevertheless, they would cost the connection.
-    """
-    if not properties.headers or _frame_length(properties) <= frame_max:
-        return properties
-    fitting = copy.copy(properties)
-    fitting.headers = None
-    fitting.headers = fit_headers(properties.headers, frame_max - _frame_length(fitting))
-    return fitting
-
-
-def _frame_length(properties: pika.BasicProperties) -> int:
-    return _FRAME_BYTES + sum(map(len, properties.encode()))
 
 
 def fit_headers(headers: Mapping[Any, Any], max_bytes: int = MAX_HEADERS_BYTES) -> dict[Any, Any]:

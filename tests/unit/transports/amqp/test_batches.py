@@ -6,7 +6,6 @@ from threading import Timer
 from domain_event_broker.errors import BrokerUnavailable
 from domain_event_broker.messages import Message
 from domain_event_broker.transports.amqp.batches import Batch, Outgoing
-from domain_event_broker.transports.amqp.wire import to_properties
 from domain_event_broker.transports.base import Outcome, PublishResult
 
 CONFIRMED = PublishResult(Outcome.CONFIRMED)
@@ -15,7 +14,7 @@ PATIENCE_SECONDS = 60.0
 
 def batch(count: int = 1) -> Batch:
     message = Message("user.left", b"{}")
-    outgoing = Outgoing("events", message.routing_key, to_properties(message), message.body)
+    outgoing = Outgoing("events", message.routing_key, message)
     return Batch([outgoing] * count)
 
 

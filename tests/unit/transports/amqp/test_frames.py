@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import pika.frame
 import pika.spec
 import pytest
 
-from domain_event_broker.messages import UNREADABLE_HEADERS
+from domain_event_broker.messages import UNREADABLE_HEADERS, Message
 from domain_event_broker.transports.amqp import pika_connection
 from domain_event_broker.transports.amqp.pika_connection import Connection
 
@@ -29,6 +30,7 @@ class Wire(Connection):
         self.connection_state = self.CONNECTION_OPEN
         self.bytes_received = self.frames_received = self.bytes_sent = self.frames_sent = 0
         self._frame_buffer = b""
+        self.params = pika.ConnectionParameters()
         self._transport: Any = self
         self._channels: dict[int, Any] = {}
 
@@ -267,36 +269,36 @@ class TestPublishing:
     """A message is written as pika would write it."""
 
     @pytest.mark.parametrize("body", [b"", b"x", b"x" * 10, b"x" * 11, b"x" * 1_000])
-    @pytest.mark.parametrize("headers", [None, {}, {"n": 1, "text": "é", "deep": {"er": [b"x"]}}])
-    def test_frame_by_frame(self, body: bytes, headers: dict[str, Any] | None) -> None:
+    @pytest.mark.parametrize("headers", [{}, {"n": 1, "text": "é", "deep": {"er": [b"x"]}}])
+    def test_frame_by_frame(self, body: bytes, headers: dict[str, Any]) -> None:
         wire = Wire()
         wire._body_max_length = 10
         channel = SimpleNamespace(channel_number=300)
-        properties = pika.BasicProperties(headers=headers, message_id="é", delivery_mode=2)
-        wire.publish(channel, "exchänge", "a.b", properties, body)
+        message = Message("a.b", body, headers, message_id="é")
+        wire.publish(channel, "exchänge", "a.b", message)
         ours, wire.written = b"".join(wire.written), []
 
+        properties = pika.BasicProperties(headers=headers or None, message_id="é", delivery_mode=2)
         method = pika.spec.Basic.Publish(exchange="exchänge", routing_key="a.b", mandatory=True)
         wire._send_message(300, method, (properties, body))
         assert ours == b"".join(wire.written)
 
     @pytest.mark.parametrize(
-        ("routing_key", "properties"),
+        ("routing_key", "message"),
         [
-            ("x" * 256, pika.BasicProperties()),
-            ("x", pika.BasicProperties(message_id="x" * 256)),
-            ("x", pika.BasicProperties(headers={"a class": object})),
-            ("\ud800", pika.BasicProperties()),
+            ("x" * 256, Message("x", b"x")),
+            ("\ud800", Message("x", b"x")),
+            ("x", Message("x", b"x", message_id="\ud800")),
+            ("x", Message("x", b"x", timestamp=-1)),
+            ("x", Message("x", b"x", priority=256)),
         ],
     )
-    def test_what_cannot_be_written_is_not_begun(
-        self, routing_key: str, properties: pika.BasicProperties
-    ) -> None:
+    def test_what_cannot_be_written_is_not_begun(self, routing_key: str, message: Message) -> None:
         wire = Wire()
         wire._body_max_length = 10
         channel = SimpleNamespace(channel_number=1)
-        with pytest.raises((pika.exceptions.AMQPError, ValueError)):
-            wire.publish(channel, "exchange", routing_key, properties, b"x")
+        with pytest.raises((pika.exceptions.AMQPError, ValueError, struct.error)):
+            wire.publish(channel, "exchange", routing_key, message)
 
         assert wire.written == []
 

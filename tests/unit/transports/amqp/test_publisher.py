@@ -9,6 +9,7 @@ import pika.frame
 import pika.spec
 import pytest
 
+from domain_event_broker.messages import Message
 from domain_event_broker.settings import Settings
 from domain_event_broker.transports.amqp.batches import Batch, Outgoing, Pending
 from domain_event_broker.transports.amqp.publisher import Publisher
@@ -28,8 +29,7 @@ def publisher() -> Publisher:
 @pytest.fixture
 def batch(publisher: Publisher) -> Batch:
     """One message, written to the current channel as its first."""
-    properties = pika.BasicProperties(message_id="an id")
-    batch = Batch([Outgoing("exchange", "key", properties, b"{}")])
+    batch = Batch([Outgoing("exchange", "key", Message("key", b"{}", message_id="an id"))])
     batch.may_write(0)
     publisher._unconfirmed[1] = Pending(batch, 0)
     return batch

@@ -1,5 +1,6 @@
 """Between `Message` and AMQP: whatever arrived can be sent again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from domain_event_broker.messages import Message
 from domain_event_broker.transports.amqp.wire import (
     MAX_HEADERS_BYTES,
+    encode_properties,
     fit_headers,
+    sent_id,
     to_message,
-    to_properties,
 )
 
 # By RabbitMQ's default; a larger frame costs the connection.
@@ -32,11 +34,14 @@ FULL = Message(
 )
 
 
-def over_the_wire(properties: pika.BasicProperties) -> pika.BasicProperties:
-    """What the peer reads of it; pika raises all sorts of errors for what it cannot write."""
-    frame = b"".join(properties.encode())
-    assert len(frame) < FRAME_MAX_BYTES
-    return pika.BasicProperties().decode(frame)
+def received(encoded: bytes) -> pika.BasicProperties:
+    """What the peer reads of it."""
+    assert len(encoded) < FRAME_MAX_BYTES
+    return pika.BasicProperties().decode(encoded)
+
+
+def sent(message: Message) -> pika.BasicProperties:
+    return received(encode_properties(message, FRAME_MAX_BYTES))
 
 
 def nested(depth: int) -> dict[str, Any]:
@@ -47,17 +52,37 @@ def nested(depth: int) -> dict[str, Any]:
 
 
 def test_every_property_survives() -> None:
-    assert to_message(FULL.routing_key, over_the_wire(to_properties(FULL)), FULL.body) == FULL
+    assert to_message(FULL.routing_key, sent(FULL), FULL.body) == FULL
 
 
 def test_absent_properties_stay_absent() -> None:
     bare = Message("a.b", b"")
 
-    assert to_message("a.b", over_the_wire(to_properties(bare)), b"") == bare
+    assert to_message("a.b", sent(bare), b"") == bare
 
 
 def test_everything_is_persistent() -> None:
-    assert to_properties(FULL).delivery_mode == 2
+    assert sent(FULL).delivery_mode == 2
+
+
+def test_it_is_what_pika_writes() -> None:
+    names = ("message_id", "timestamp", "content_type", "content_encoding", "correlation_id")
+    more = ("app_id", "type", "reply_to", "priority", "headers")
+    values = {name: getattr(FULL, name) for name in (*names, *more)}
+    theirs = pika.BasicProperties(delivery_mode=2, **values)
+    assert encode_properties(FULL, FRAME_MAX_BYTES) == b"".join(theirs.encode())
+
+
+def test_an_id_that_is_too_long_is_left_out() -> None:
+    for message_id, is_sent in {"é" * 127: True, "é" * 128: False, "": True}.items():
+        message = Message("a.b", b"", message_id=message_id)
+        assert sent_id(message) == (message_id if is_sent else None)
+        assert sent(message).message_id == sent_id(message)
+
+
+def test_headers_fit_into_a_frame_that_the_broker_lowered() -> None:
+    message = replace(FULL, headers={"large": "x" * 5_000, "small": 1})
+    assert received(encode_properties(message, 4_096)).headers == {"small": 1}
 
 
 def test_a_copy_for_one_queue_has_its_events_routing_key() -> None:
@@ -83,7 +108,7 @@ def test_our_own_headers_are_kept_before_those_of_others() -> None:
 def test_a_header_that_cannot_be_written_is_left_out(value: Any) -> None:
     message = Message("a.b", b"", headers={"bad": value, "good": 1})
 
-    assert over_the_wire(to_properties(message)).headers == {"good": 1}
+    assert sent(message).headers == {"good": 1}
 
 
 @pytest.mark.parametrize(
@@ -101,9 +126,10 @@ def test_a_header_that_cannot_be_written_is_left_out(value: Any) -> None:
     ids=["ids", "strings", "numbers", "brokers", "names", "values", "size", "depth"],
 )
 def test_whatever_arrives_can_be_sent_again(properties: pika.BasicProperties) -> None:
-    message = to_message(b"\xff" * 255, over_the_wire(properties), b"\xff")
+    arrived = received(b"".join(properties.encode()))
+    message = to_message(b"\xff" * 255, arrived, b"\xff")
 
-    again = over_the_wire(to_properties(message))
+    again = sent(message)
     for name in ("message_id", "correlation_id", "app_id", "type"):
         value = getattr(again, name)
         assert value is None or len(value.encode()) <= 255
