@@ -41,7 +41,7 @@ SCENARIOS: dict[str, Callable[[Bench], list[Section]]] = {
 }
 
 #: Those that take long, and tell more than a ratio: one round of them, unless more are asked for.
-LONG = ("batches", "outage", "replay", "roundtrip", "growth")
+LONG = ("batches", "latency", "outage", "replay", "roundtrip", "growth")
 #: Those for a first impression, and those that have rows which take minutes.
 QUICK = ("send", "publish", "relay", "consume")
 GROWING = ("relay", "footprint", "growth")
