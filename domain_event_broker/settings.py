@@ -46,8 +46,8 @@ _MAX_RETENTION_DAYS = 36_500
 MIN_LEASE_SECONDS, MAX_LEASE_SECONDS = 0.5, 15.0
 # AMQP's heartbeat is an unsigned 16-bit number of seconds.
 _MAX_HEARTBEAT_SECONDS = 65_535
-# AMQP's prefetch count is an unsigned 16-bit number; quorum queues are happiest far below it.
-_MAX_PREFETCH = 65_535
+#: AMQP's prefetch count is an unsigned 16-bit number; quorum queues are happiest far below it.
+MAX_PREFETCH = 65_535
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Settings:
         _check_integer("HEARTBEAT", self.heartbeat_seconds, 1, _MAX_HEARTBEAT_SECONDS)
         _check_number("RECONNECT_DELAY", self.reconnect_delay_seconds, above=0)
         _check_number("MAX_RECONNECT_DELAY", self.max_reconnect_delay_seconds, above=0)
-        _check_integer("PREFETCH", self.prefetch, 1, _MAX_PREFETCH)
+        _check_integer("PREFETCH", self.prefetch, 1, MAX_PREFETCH)
         _check_integer("CRASH_ATTEMPTS", self.crash_attempts, 1, 500)
         _check_integer("MAX_EVENT_BYTES", self.max_event_bytes, 1, 128 * 1024 * 1024)
         _check_boolean("OUTBOX", self.outbox)

@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
-from uuid import uuid4
 
 from . import messages
 from .encoding import integer_header
+from .events import new_uuid_string
 from .names import byte_length
 from .redacting import scrubbed
 from .retrying import Retry
@@ -113,7 +113,7 @@ def story_of(
 ) -> dict[str, Any]:
     """The headers that tell of `failure`, the most needed first. Each call makes a new id."""
     story: dict[str, Any] = {
-        messages.DEAD_LETTER_ID: str(uuid4()),
+        messages.DEAD_LETTER_ID: new_uuid_string(),
         messages.REASON: reason,
         messages.ERROR_TYPE: failure.type_name,
         messages.HANDLER: handler,

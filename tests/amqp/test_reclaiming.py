@@ -18,7 +18,6 @@ from domain_event_broker.transports.amqp.batches import Outgoing
 from domain_event_broker.transports.amqp.targets import copy_target
 from tests.amqp.support import EXCHANGE, Recorder
 from tests.support.consuming import consuming
-from tests.support.rabbitmq import RabbitmqNode
 from tests.support.raw_amqp import raw_channel, ready_count, take_all
 from tests.support.waiting import wait_until
 
@@ -112,9 +111,7 @@ def test_what_is_orphaned_while_a_subscriber_is_connected_comes_back(
     assert ready_count(broker_url, ORPHANS) == 0
 
 
-def test_looking_expels_none(
-    broker_url: str, broker_vhost: str, rabbitmq: RabbitmqNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_looking_expels_none(broker_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = 0
 
     class CountedLook(reclaiming._Look):

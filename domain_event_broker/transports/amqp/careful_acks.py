@@ -14,6 +14,8 @@ from .acknowledgements import Acknowledgements
 # that it had no time for, are lost when the channel closes, and their messages come back. So they
 # are sent in few frames, and no more of these than so many until the queue has them.
 _MOST_FRAMES = 16
+#: How long to wait for further ones before `CarefulAcks.send`, for the sake of few frames.
+GATHER_SECONDS = 0.05
 
 
 class CarefulAcks:

@@ -24,24 +24,20 @@ from ...errors import (
     UnknownQueue,
 )
 from ...messages import Message
-from ...settings import Settings
+from ...settings import MAX_PREFETCH, Settings
 from ..base import DeadLetter, DeadLetters, Outcome, PublishResult, no_queue
-from .careful_acks import CarefulAcks
+from .careful_acks import GATHER_SECONDS, CarefulAcks
 from .connection import ConnectionThread
 from .errors import NOT_FOUND, translate
 from .pika_connection import Connection, cancel_keeping_deliveries
 from .wire import to_message
 
 _ANSWER_SECONDS = 60.0
-# AMQP's prefetch count is an unsigned 16-bit number.
-_MAX_PREFETCH = 65_535
 # How long to wait for the next of what was counted.
 _SILENCE_SECONDS = 1.0
 # A quorum queue counts what is given back a moment later.
 _GIVE_BACK_SECONDS = 1.0
 _GIVE_BACK_POLL_SECONDS = 0.01
-# So that acknowledgements go out in few frames.
-_GATHER_SECONDS = 0.05
 _LAST_ACKS_SECONDS = 0.01
 
 
@@ -75,7 +71,7 @@ class AmqpDeadLetters(DeadLetters):
             raise
 
     def take(self, limit: int) -> list[DeadLetter]:
-        count = min(limit, self.count(), _MAX_PREFETCH)
+        count = min(limit, self.count(), MAX_PREFETCH)
         if not count:
             return []
         taken: list[DeadLetter] = self._ask(partial(self._consume, count))
@@ -228,7 +224,7 @@ class AmqpDeadLetters(DeadLetters):
         assert self._acks is not None
         self._acks.settled(tag)
         if self._gathering is None:
-            self._gathering = self._thread.loop.call_later(_GATHER_SECONDS, self._on_gathered)
+            self._gathering = self._thread.loop.call_later(GATHER_SECONDS, self._on_gathered)
 
     def _on_gathered(self) -> None:
         self._gathering = None

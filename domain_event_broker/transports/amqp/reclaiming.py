@@ -21,10 +21,10 @@ from pika.channel import Channel
 from ... import names
 from ...errors import TransportClosed
 from ...messages import Message
-from ...settings import Settings
+from ...settings import MAX_PREFETCH, Settings
 from ..base import Outcome, PublishResult
 from .batches import Batch
-from .careful_acks import CarefulAcks
+from .careful_acks import GATHER_SECONDS, CarefulAcks
 from .connection import ConnectionThread
 from .pika_connection import Connection
 from .publisher import Publisher
@@ -41,10 +41,6 @@ _SLOWER = 10.0
 _MAX_SECONDS = 1_000.0
 # How long to wait for the next of what was counted: somebody else may look as well.
 _SILENCE_SECONDS = 1.0
-# So that acknowledgements go out in few frames.
-_GATHER_SECONDS = 0.05
-# AMQP's prefetch count is an unsigned 16-bit number. Without one, a quorum queue gives 2,000.
-_MAX_PREFETCH = 65_535
 
 
 class Reclaimer:
@@ -62,7 +58,7 @@ class Reclaimer:
         self._publisher = publisher
         self._channels = channels
         self._pause_seconds = _FIRST_SECONDS
-        self._is_looking = False
+        self._is_opening = False
         self.forget()
 
     def forget(self) -> None:
@@ -71,11 +67,10 @@ class Reclaimer:
 
     def begin(self, connection: Connection) -> None:
         self._connection = connection
-        # A look whose channel cost the connection, as one channel too many does, is not repeated
-        # so soon.
-        if not self._is_looking:
+        # A channel that cost the connection, as one too many does, is not asked for again so soon.
+        if not self._is_opening:
             self._pause_seconds = _FIRST_SECONDS
-        self._is_looking = False
+        self._is_opening = False
         self._look_later(connection)
 
     def _look_later(self, connection: Connection) -> None:
@@ -88,6 +83,7 @@ class Reclaimer:
             return
 
         def on_open(channel: Channel) -> None:
+            self._is_opening = False
             channel.add_on_close_callback(on_closed)
             look = _Look(self._thread, channel, self._settings, self._publisher, self._channels)
             look.begin()
@@ -96,12 +92,11 @@ class Reclaimer:
             # Also by the broker: there may be no such queue, or no permission to read it.
             log.debug("Looked through the orphans: %s", reason)
             if connection is self._connection and connection.is_open:
-                self._is_looking = False
                 self._look_later(connection)
 
         try:
             connection.channel(on_open_callback=on_open)
-            self._is_looking = True
+            self._is_opening = True
         except pika.exceptions.NoFreeChannels:
             self._look_later(connection)
 
@@ -141,7 +136,7 @@ class _Look:
         if not count:
             self._channel.close()
             return
-        self._expected = min(count, _MAX_PREFETCH)
+        self._expected = min(count, MAX_PREFETCH)
         if count > self._expected:
             log.warning(
                 "%s holds %d events, of which only %d are looked through; purge it if nobody "
@@ -151,6 +146,7 @@ class _Look:
                 self._expected,
             )
         self._last_progress = time.monotonic()
+        # Without one, a quorum queue gives 2,000.
         self._channel.basic_qos(prefetch_count=self._expected)
         self._channel.basic_consume(self._queue, on_message_callback=self._on_message)
         self._go_on()
@@ -194,7 +190,7 @@ class _Look:
         if is_all_here and is_answered and not self._acks.is_behind:
             self._end()
         else:
-            self._thread.loop.call_later(_GATHER_SECONDS, self._go_on)
+            self._thread.loop.call_later(GATHER_SECONDS, self._go_on)
 
     def _end(self) -> None:
         for name, count in sorted(self._returned.items()):

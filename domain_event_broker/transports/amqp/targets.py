@@ -35,11 +35,7 @@ def retry_target(
     if tier is None:
         return queue_target(subscription.name, message)
     delayed = with_header(message, TIER_HEADER, str(tier))
-    return Outgoing(
-        names.delay_exchange(settings.exchange),
-        subscription.name,
-        delayed,
-    )
+    return Outgoing(names.delay_exchange(settings.exchange), subscription.name, delayed)
 
 
 def dead_letter_target(
