@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import pika
 import pika.exceptions
@@ -20,58 +19,25 @@ from ...handling import event_id
 from ...settings import Settings
 from ..base import Delivery, Subscription
 from .acknowledgements import Acknowledgements
+from .caution import Caution
 from .connection import ConnectionThread
 from .declaring import Declaration
 from .errors import is_consumer_timeout, is_missing_exchange, is_missing_queue, translate
 from .pacing import Pacing
 from .pika_connection import Connection, cancel_keeping_deliveries
+from .watcher import Watcher
 from .wire import to_message
 
 log = logging.getLogger(__name__)
 
 # Until a new event was settled: a poison that kills the process then takes no neighbour with it.
 _NARROW = 1
-# An event that should come, but that somebody else may have taken, is looked for after so long, and
-# so often: a busy broker may take seconds.
-_SILENCE_SECONDS = 1.0
-_MAX_LOOKS = 10
 _DELIVERY_COUNT = "x-delivery-count"
 # RabbitMQ 4.3 may answer just after a queue was deleted that it is there.
 _SECOND_LOOK_SECONDS = 0.2
 #: Who notices that the exchange is gone leaves it so for a while, for others to notice as well:
 #: once it is there again, nothing says that their queues are not bound.
 MISSING_EXCHANGE_SECONDS = 1.5
-
-
-class Watcher(Protocol):
-    """Who is told of what becomes of a subscription; all in the connection's thread."""
-
-    def on_delivery(self, delivery: Delivery) -> None:
-        """Something came."""
-
-    def on_unwanted(self, delivery: Delivery) -> None:
-        """Something came after `SubscriptionChannel.stop`."""
-
-    def on_refused(self, error: ConfigurationError) -> None:
-        """It cannot be consumed, and never could."""
-
-    def on_missing_exchange(self) -> None:
-        """Somebody deleted the exchange."""
-
-    def on_timed_out(self, channel: SubscriptionChannel) -> frozenset[Any]:
-        """What was delivered took too long to be settled; `on_idle` is awaited.
-
-        Returns what is being handled now.
-        """
-
-    def being_handled(self) -> frozenset[Any]:
-        """The tokens of what was received and is not settled yet, of all subscriptions."""
-
-    def is_cautious(self) -> bool:
-        """Whether so little time has passed that what may end the process is to be expected."""
-
-    def may_widen(self) -> bool:
-        """Whether no subscription has, or may just get, what may have ended a process before."""
 
 
 class SubscriptionChannel:
@@ -106,12 +72,7 @@ class SubscriptionChannel:
         self._is_abandoned = False
         self._is_narrow = True
         self._is_widening = False
-        self._has_received = False
-        # The last event that has crashes, and until when, by `time.monotonic`, another one is to be
-        # expected after it.
-        self._suspect_tag = 0
-        self._suspicious_until = 0.0
-        self._on_safe: Callable[[], None] | None = None
+        self._caution = Caution(thread, watcher.is_cautious, self._ask_count)
         self._on_stopped: Callable[[], None] | None = None
         self._counts: deque[Future[int]] = deque()
         # Whether it is seen whether the queue is still there, and what came of the last time.
@@ -148,8 +109,7 @@ class SubscriptionChannel:
         self._is_declared = False
         self._consumer_tag = None
         self._is_narrow, self._is_widening = self._begins_narrow, False
-        self._has_received = False
-        self._suspect_tag = 0
+        self._caution.opened()
         try:
             connection.channel(on_open_callback=self._on_open)
         except pika.exceptions.NoFreeChannels as reason:
@@ -262,12 +222,9 @@ class SubscriptionChannel:
         """
         self._wants_deliveries = True
         if self._may_consume:
-            assert self.channel is not None
-            self._on_safe = on_safe
+            self._caution.begin(on_safe)
             # Asked before consuming: what is delivered counts as waiting no more.
-            self.channel.queue_declare(
-                self.subscription.name, passive=True, callback=self._on_first_count
-            )
+            self._ask_count(self._on_first_count)
 
     @property
     def _may_consume(self) -> bool:
@@ -285,7 +242,7 @@ class SubscriptionChannel:
 
     @property
     def is_starting(self) -> bool:
-        return self._on_safe is not None
+        return self._caution.is_starting
 
     @property
     def may_have_suspect(self) -> bool:
@@ -293,48 +250,16 @@ class SubscriptionChannel:
 
         What is delivered beside it counts a crash, too: until then, others take one at a time.
         """
-        has_one = self._acks.is_open(self._suspect_tag)
-        return self.is_starting or has_one or time.monotonic() < self._suspicious_until
+        return self._caution.expects_suspect or self._acks.is_open(self._caution.suspect_tag)
 
-    def _on_first_count(self, frame: Any) -> None:
+    def _on_first_count(self, message_count: int) -> None:
         if self._may_consume:
             self._consume()
-        if frame.method.message_count:
-            self._expect_next(_MAX_LOOKS)
-        else:
-            self.safe()
-
-    def _expect_next(self, looks: int) -> None:
-        """Wait for the next event; look at most so often whether the queue has one."""
-        self._thread.loop.call_later(_SILENCE_SECONDS, partial(self._on_silence, looks))
-
-    def _on_silence(self, looks: int) -> None:
-        channel = self._open_channel
-        if self._has_received or not self.is_starting:
-            return
-        if not looks or channel is None:
-            self.safe()
-            return
-
-        def on_count(frame: Any) -> None:
-            # Where there is none any more it may be on its way, so once more.
-            self._expect_next(looks - 1 if frame.method.message_count else 0)
-
-        channel.queue_declare(self.subscription.name, passive=True, callback=on_count)
-
-    def _note_settled(self, delivery: Delivery) -> None:
-        # What was there when the process ended comes again in any order, and this was one of that.
-        if delivery.crashes and self.is_starting and self._watcher.is_cautious():
-            self._has_received = False
-            self._expect_next(_MAX_LOOKS)
-        else:
-            self.safe()
+        self._caution.counted(message_count)
 
     def safe(self) -> None:
         """What could have ended the process before was handled, or there is nothing like that."""
-        on_safe, self._on_safe = self._on_safe, None
-        if on_safe is not None:
-            on_safe()
+        self._caution.safe()
 
     def _consume(self) -> None:
         assert self.channel is not None
@@ -371,7 +296,7 @@ class SubscriptionChannel:
         deliveries on their way, which count as failed on RabbitMQ 4.3.
         """
         self._wants_deliveries = False
-        self._on_safe = None
+        self._caution.end()
         self._on_stopped = on_stopped
         if self._is_widening:
             return  # it is being cancelled already
@@ -402,12 +327,7 @@ class SubscriptionChannel:
             crashes=integer_header(message.headers, _DELIVERY_COUNT) if method.redelivered else 0,
             token=(self, self._generation, method.delivery_tag, method.redelivered),
         )
-        self._has_received = True
-        if delivery.crashes:
-            self._suspect_tag = method.delivery_tag
-        else:
-            self._suspicious_until = 0.0
-            self.safe()
+        self._caution.received(method.delivery_tag, delivery.crashes)
         if self._wants_deliveries:
             self._watcher.on_delivery(delivery)
         else:
@@ -421,7 +341,7 @@ class SubscriptionChannel:
 
     def settle(self, delivery: Delivery) -> None:
         """Mark as acknowledged; `flush` tells the broker."""
-        self._note_settled(delivery)
+        self._caution.settled(delivery.crashes)
         _, generation, tag, redelivered = delivery.token
         if generation != self._generation:
             log.info(
@@ -431,7 +351,7 @@ class SubscriptionChannel:
             )
         elif self._acks.settled(tag) and self._is_narrow:
             if delivery.crashes:
-                self._suspicious_until = time.monotonic() + _SILENCE_SECONDS
+                self._caution.expect_another()
             elif not redelivered and self._watcher.may_widen():
                 self._widen()
 
@@ -573,7 +493,8 @@ class SubscriptionChannel:
         self._connection = self.channel = self._consumer_tag = self._timer = None
         self._is_declared = self._is_widening = self._wants_deliveries = False
         self._is_looking = self._is_cancelled = self._is_timed_out = False
-        self._on_safe = self._on_stopped = None
+        self._caution.end()
+        self._on_stopped = None
         # Left alone: a thread of the parent may have held the locks inside of those there were.
         self._counts = deque()
 
@@ -589,17 +510,27 @@ class SubscriptionChannel:
     def count(self) -> Future[int]:
         """How many messages are ready in the queue; asked of the broker."""
         result: Future[int] = Future()
-        if not self._is_open:
+        if self._ask_count(self._on_count):
+            self._counts.append(result)
+        else:
             result.set_exception(BrokerUnavailable("There is no connection at the moment."))
-            return result
-        assert self.channel is not None
-        self._counts.append(result)
-        self.channel.queue_declare(self.subscription.name, passive=True, callback=self._on_count)
         return result
 
-    def _on_count(self, frame: Any) -> None:
+    def _on_count(self, message_count: int) -> None:
         # The broker answers in the order of the questions.
-        self._counts.popleft().set_result(frame.method.message_count)
+        self._counts.popleft().set_result(message_count)
+
+    def _ask_count(self, callback: Callable[[int], None]) -> bool:
+        """Ask how many messages are ready; False where there is nothing to ask on."""
+        channel = self._open_channel
+        if channel is None:
+            return False
+        channel.queue_declare(
+            self.subscription.name,
+            passive=True,
+            callback=lambda frame: callback(frame.method.message_count),
+        )
+        return True
 
 
 def channel_of(delivery: Delivery) -> SubscriptionChannel:

@@ -11,7 +11,7 @@ import pika
 import pytest
 
 from domain_event_broker.settings import Settings
-from domain_event_broker.transports.amqp import subscription as module
+from domain_event_broker.transports.amqp import caution
 from domain_event_broker.transports.amqp.subscription import SubscriptionChannel
 from domain_event_broker.transports.base import Delivery, Subscription
 
@@ -150,7 +150,7 @@ def test_what_somebody_else_took_is_not(broker: Broker, safe: list[bool]) -> Non
 
 @pytest.mark.usefixtures("starting")
 def test_what_never_comes_is_not_for_ever(broker: Broker, safe: list[bool]) -> None:
-    for _ in range(module._MAX_LOOKS):
+    for _ in range(caution._MAX_LOOKS):
         broker.let_time_pass()
         assert not safe
         broker.answer(1)
