@@ -7,13 +7,12 @@ properties and headers.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from functools import singledispatch
 from typing import Any
-from uuid import UUID
 
 from .context import current_handling
 from .errors import EventTooLarge, InvalidEvent, InvalidEventType, UnreadableEvent
@@ -134,6 +133,8 @@ def _is_plain(event: DomainEvent) -> bool:
 @singledispatch
 def to_json(value: Any) -> Any:
     """What to write for a value that JSON has no type for; register further types here."""
+    if _is_a("decimal", "Decimal", value) or _is_a("uuid", "UUID", value):
+        return str(value)
     raise TypeError(f"an object of type {type(value).__name__} is not JSON serializable")
 
 
@@ -152,9 +153,9 @@ def _(value: timedelta) -> str:
     return f"{sign}P{value.days}DT{hours:02d}H{minutes:02d}M{seconds:02d}{fraction}S"
 
 
-@to_json.register
-def _(value: Decimal | UUID) -> str:
-    return str(value)
+def _is_a(module: str, name: str, value: object) -> bool:
+    """Whether it is of a type that takes long to import: nobody who did not has such a value."""
+    return isinstance(value, getattr(sys.modules.get(module), name, ()))
 
 
 _ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, default=to_json)
@@ -218,17 +219,19 @@ def _check_fields(event: DomainEvent) -> None:
     if not event.uuid_string:
         raise InvalidEvent("uuid_string is empty; leave it out to get a new one.")
     _check_short_string("uuid_string", event.uuid_string)
-    if isinstance(event.domain_object_id, bool) or not isinstance(
-        event.domain_object_id, str | int | UUID | None
-    ):
-        raise InvalidEventType(
-            "domain_object_id must be a string, an integer or None, not "
-            f"{type(event.domain_object_id).__name__}."
-        )
+    _check_object_id(event.domain_object_id)
     if isinstance(event.timestamp, bool) or not isinstance(event.timestamp, int | float):
         raise InvalidEventType(
             "timestamp must be a number of seconds since the epoch, not "
             f"{type(event.timestamp).__name__}."
+        )
+
+
+def _check_object_id(value: object) -> None:
+    is_known = isinstance(value, str | int | None) and not isinstance(value, bool)
+    if not (is_known or _is_a("uuid", "UUID", value)):
+        raise InvalidEventType(
+            f"domain_object_id must be a string, an integer or None, not {type(value).__name__}."
         )
 
 
