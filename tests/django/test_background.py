@@ -173,6 +173,8 @@ class TestSending:
 class TestLeavingToTheRelay:
     def test_what_does_not_fit(self, script: MakeScripted, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(background, "_MAX_WAITING", 3)
+        for no_sweep in ("_FIRST_SWEEP_SECONDS", "_LEASE_MARGIN_SECONDS"):
+            monkeypatch.setattr(background, no_sweep, 3600.0)
         scripted = script(LEASE=0.5)
         gate = Gate(scripted)
         publish("a")
