@@ -111,7 +111,7 @@ class TestAbsentBroker:
         Handled("order.*", name="bill")
 
     def test_it_tries_until_the_time_is_over(self, caplog: pytest.LogCaptureFixture) -> None:
-        output = run(time_limit=0.5)
+        output = run(time_limit=2)
 
         assert output.stdout == ""
         lines = [record for record in caplog.records if "next try in" in record.getMessage()]
