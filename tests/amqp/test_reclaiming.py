@@ -93,6 +93,7 @@ def test_one_behind_thousands_of_others_comes_back(
     orphan(broker_url, "one")
     with consuming(subscriber):
         wait_until(lambda: taken_back(caplog))
+        wait_until(lambda: handler.events)
     assert len(handler.events) == 1
     wait_until(lambda: ready_count(broker_url, ORPHANS) == VERY_MANY)
 
@@ -107,6 +108,7 @@ def test_what_is_orphaned_while_a_subscriber_is_connected_comes_back(
         for number in range(3):
             orphan(broker_url, "one")
             wait_until(partial(is_taken_back, caplog, number + 1))
+        wait_until(lambda: len(handler.events) >= 3)
     assert len(handler.events) == 3
     assert ready_count(broker_url, ORPHANS) == 0
 

@@ -116,7 +116,7 @@ def leave_retries_behind(url: str, name: str) -> list[str]:
 
 def delete_queue(management: ManagementApi, vhost: str, name: str) -> None:
     management.delete("queues", vhost, name)
-    assert management.get_or_none("queues", vhost, name) is None
+    wait_until(lambda: management.get_or_none("queues", vhost, name) is None)
 
 
 def test_retries_come_back_to_the_queue_whether_or_not_anybody_consumes(broker_url: str) -> None:

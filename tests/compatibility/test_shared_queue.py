@@ -38,7 +38,7 @@ class Ours:
         if event.data.get("ours") == "fails":
             raise ValueError("the event asked for this")
         if event.data.get("ours") == "retries" and event.retries == 0:
-            raise Retry(0.2)
+            raise Retry(5)  # longer than a drain waits for more
 
     def drain(self) -> None:
         self.subscriber.start_consuming(drain=True)

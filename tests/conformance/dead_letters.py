@@ -175,7 +175,7 @@ class DeadLetters:
         consumer.dead_letter(delivery, copy(delivery.message))
         assert consumer.flush(LIMIT_SECONDS)
         consumer.close()
-        wait_until(lambda: not desk.is_routable("fails.now"))
+        wait_until(lambda: desk.is_gone("handler"))
         with desk.transport.dead_letters("handler") as box:
             (dead_letter,) = box.take(10)
             with pytest.raises(DomainEventBrokerError):

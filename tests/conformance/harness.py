@@ -60,6 +60,11 @@ class Desk:
     def is_routable(self, routing_key: str) -> bool:
         return self.publish(message(routing_key)) == [Outcome.CONFIRMED]
 
+    def is_gone(self, handler: str) -> bool:
+        """Whether its queue is; RabbitMQ 4.3 forgets the bindings of one a moment before."""
+        (result,) = self.transport.requeue(handler, [copy(message())], LIMIT_SECONDS)
+        return result.outcome is Outcome.UNROUTABLE
+
     def waiting(self, *subscriptions: Subscription) -> int:
         """How many messages wait for the subscriptions, as somebody else sees it."""
         consumer = self.consumer(*subscriptions, start=False)

@@ -7,7 +7,7 @@ import urllib.request
 from typing import Any
 from urllib.parse import quote
 
-REQUEST_TIMEOUT_SECONDS = 10
+REQUEST_TIMEOUT_SECONDS = 60
 NOT_FOUND = 404
 
 # What the API sends for one queue, binding, exchange or connection.

@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 USER = PASSWORD = "guest"
 DEFAULT_VHOST = "/"
 START_TIMEOUT_SECONDS = 120
-STOP_TIMEOUT_SECONDS = 30
+STOP_TIMEOUT_SECONDS = 120
 COMMAND_TIMEOUT_SECONDS = 60
 
 # Every port on loopback, statistics fresh within a second or so, and no alarm because

@@ -9,6 +9,7 @@ from domain_event_broker.transports import close_all
 from domain_event_broker.transports.amqp.tiers import TIERS_MS
 from tests.conftest import vhost_of
 from tests.support.cluster import RabbitmqCluster
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.fault(row=4)
 
@@ -20,9 +21,13 @@ def test_each_queue_is_on_three_nodes(cluster: RabbitmqCluster, urls: list[str])
     close_all()
 
     names = sorted(node.name for node in cluster.nodes)
-    queues = [row["name"] for row in cluster.nodes[0].queues(vhost_of(urls[0]))]
+
+    def listed() -> list[str]:
+        return [row["name"] for row in cluster.nodes[0].queues(vhost_of(urls[0]))]
+
     # The handler's, its dead letters', the orphans', and one for each delay.
-    assert len(queues) == 3 + len(TIERS_MS)
+    wait_until(lambda: len(listed()) == 3 + len(TIERS_MS), message=lambda: f"there are {listed()}")
+    queues = listed()
     assert {"kept", "kept-dl", "domain-events-orphans"} <= set(queues)
     for queue in queues:
         assert cluster.members_of(vhost_of(urls[0]), queue) == names
