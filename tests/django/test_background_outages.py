@@ -108,7 +108,10 @@ class TestBroker:
         wait_until(lambda: there() == [], LIMIT_SECONDS)
 
 
-def test_what_the_broker_refuses_is_the_relay_s(scripted: ScriptedTransport) -> None:
+def test_what_the_broker_refuses_is_the_relay_s(
+    scripted: ScriptedTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(background, "_FIRST_SWEEP_SECONDS", 3600.0)
     scripted.answer_for(a=REFUSED)
     publish("a", "b")
 

@@ -246,7 +246,10 @@ class TestOldConnections:
 
         assert len(looks) < 50
 
-    def test_always_after_a_failure(self, looks: list[threading.Thread]) -> None:
+    def test_always_after_a_failure(
+        self, looks: list[threading.Thread], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(care, "_LOOK_SECONDS", 3600.0)
         around = DatabaseCare(lambda: False)
 
         def fail(event: DomainEvent) -> None:

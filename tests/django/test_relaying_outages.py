@@ -176,8 +176,12 @@ class TestTables:
 
 class TestDatabases:
     def test_one_that_is_away_holds_up_no_other(
-        self, scripted: ScriptedTransport, caplog: pytest.LogCaptureFixture
+        self,
+        scripted: ScriptedTransport,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
+        monkeypatch.setattr(relaying, "_AWAY_SECONDS", 3600.0)
         put("here")
         put("there", using="other")
         with a_relay() as relay, unreachable(DEFAULT):

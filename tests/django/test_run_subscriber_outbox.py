@@ -147,7 +147,7 @@ class TestTables:
 def test_a_database_that_is_away_is_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     Handled("order.*", name="bill")
     with unreachable(DEFAULT):
-        output = run(time_limit=0.3)
+        output = run(time_limit=2)
 
     assert output.stdout == ""
     assert "The database 'default': " in caplog.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 
 import pytest
 
@@ -256,7 +257,8 @@ class TestEnding:
                 lambda: children_of(four.process.pid), PATIENCE_SECONDS, interval_seconds=0.001
             )
             for pid in [four.process.pid, *children_of(four.process.pid)]:
-                os.kill(pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # it may have ended already
+                    os.kill(pid, signal.SIGTERM)
             assert four.wait() == 0
 
         assert four.stderr == []

@@ -85,7 +85,7 @@ def test_the_demo_handles_all_that_it_publishes(arguments: list[str], tmp_path: 
 def test_ctrl_c_stops_everything(arguments: list[str], tmp_path: Path) -> None:
     log = tmp_path / "demo.log"
     with demo(log, arguments) as process:
-        wait_until(lambda: "POST /register/" in log.read_text(), 60, log.read_text)
+        wait_until(lambda: "POST /register/" in log.read_text(), TIMEOUT_SECONDS, log.read_text)
         children = descendants(process.pid)
         process.send_signal(signal.SIGINT)
         status = process.wait(TIMEOUT_SECONDS)

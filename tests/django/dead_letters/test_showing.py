@@ -130,8 +130,12 @@ class TestAge:
 
 class TestInFull:
     def test_all_that_is_known(self) -> None:
-        first_ms = now_ms() - HOUR
-        told = in_full(letter("a", app_version="v7", first_failed_at_ms=first_ms))
+        # Its age is told twice; it should not change meanwhile.
+        failed_ms = now_ms() - 2 * HOUR - 60_000
+        first_ms = failed_ms - HOUR
+        told = in_full(
+            letter("a", app_version="v7", failed_at_ms=failed_ms, first_failed_at_ms=first_ms)
+        )
 
         assert told[0] == showing.line(only_row())
         assert "  event       a" in told

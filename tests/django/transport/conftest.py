@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -17,6 +18,12 @@ from tests.conformance.harness import Desk
 SHORT_LEASE_SECONDS = 2.0
 #: Makes a desk on the database; arguments are `Settings`', by default for "default".
 MakeDesk = Callable[..., Desk]
+
+
+@pytest.fixture(autouse=True)
+def _no_claim_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is has the keeper do its work at once, beside whatever a test does meanwhile."""
+    monkeypatch.setattr(consumers, "_SLOW_CLAIM_SECONDS", math.inf)
 
 
 @pytest.fixture

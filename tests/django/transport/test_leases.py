@@ -13,6 +13,7 @@ from pytest_django import Settings
 from domain_event_broker import DomainEvent, publish_domain_event, publish_domain_events
 from domain_event_broker.django import domain_event_handler
 from domain_event_broker.django.models import QueuedMessage
+from domain_event_broker.django.transport import batches
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
 from domain_event_broker.handling import Ending
 from tests.conformance.harness import Desk, ids, message, receive, subscription, take_all
@@ -96,11 +97,14 @@ class TestConsumers:
         assert first.flush(LIMIT_SECONDS)
         assert not QueuedMessage.objects.exists()
 
-    def test_one_that_slept_gives_back_what_it_had_not_begun(self, desk: Desk) -> None:
+    def test_one_that_slept_gives_back_what_it_had_not_begun(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """As a process does that was suspended: others may have it by now.
 
         What it claims then is its own at once, though its keeper did not renew anything yet.
         """
+        monkeypatch.setattr(batches, "_BATCH_SECONDS", 3600.0)
         consumer = desk.consumer(subscription())
         assert isinstance(consumer, DatabaseConsumer)
         consumer._keeper._finish = lambda: None

@@ -43,8 +43,8 @@ class TestWhatIsDueLater:
         consumer = desk.consumer(subscription(retries=True))
         desk.publish(message(), message())
         first, second = receive(consumer), receive(consumer)
-        consumer.retry(first, copy(first.message), now_ms() + 600)
         consumer.retry(second, copy(second.message), now_ms())
+        consumer.retry(first, copy(first.message), now_ms() + 600)
         consumer.ack(receive(consumer))
 
         assert receive(consumer).message.message_id == first.message.message_id

@@ -8,6 +8,7 @@ from collections import deque
 import pytest
 
 from domain_event_broker.django.models import QueuedMessage
+from domain_event_broker.django.transport import batches
 from domain_event_broker.django.transport.consumer import DatabaseConsumer
 from domain_event_broker.transports.base import Consumer, Delivery
 from domain_event_broker.turns import SideBySide
@@ -74,8 +75,11 @@ class TestSharing:
         assert len(held) < 20
         assert desk.waiting(slow) == 20 - len(held)
 
-    def test_a_batch_does_not_grow_while_the_last_one_is_being_handled(self, desk: Desk) -> None:
+    def test_a_batch_does_not_grow_while_the_last_one_is_being_handled(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Those of several threads that come first want more than is to be had for others."""
+        monkeypatch.setattr(batches, "_BATCH_SECONDS", 3600.0)
         consumer = of_the_database(desk.consumer(subscription(concurrency=8)))
         desk.publish(*(message() for _ in range(10)))
         taken = [receive(consumer) for _ in range(4)]
@@ -164,7 +168,9 @@ class TestStopping:
 
         assert desk.waiting(subscription()) == 3
 
-    def test_who_takes_the_last_one_at_that_moment_ends_nothing(self, desk: Desk) -> None:
+    def test_who_takes_the_last_one_at_that_moment_ends_nothing(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         class Contested(deque[Delivery]):
             """Another thread is always quicker."""
 
@@ -172,6 +178,7 @@ class TestStopping:
                 self.clear()
                 return super().popleft()
 
+        monkeypatch.setattr(batches, "_BATCH_SECONDS", 3600.0)
         consumer = of_the_database(desk.consumer(subscription()))
         desk.publish(*(message() for _ in range(7)))
         take_all(consumer, 3)  # the next batch is larger than one

@@ -160,7 +160,7 @@ def listeners(alias: str) -> list[int]:
     with connections[alias].cursor() as cursor:
         cursor.execute(
             "SELECT pid FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query LIKE 'LISTEN%%'",
+            "WHERE datname = current_database() AND query LIKE 'LISTEN%%' AND state = 'idle'",
             [],
         )
         return [pid for (pid,) in cursor.fetchall()]
