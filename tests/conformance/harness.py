@@ -61,7 +61,10 @@ class Desk:
         return self.publish(message(routing_key)) == [Outcome.CONFIRMED]
 
     def is_gone(self, handler: str) -> bool:
-        """Whether its queue is; RabbitMQ 4.3 forgets the bindings of one a moment before."""
+        """Whether what is requeued for it is unroutable.
+
+        RabbitMQ deletes a queue a moment after its consumer went, and 4.3 the bindings before it.
+        """
         (result,) = self.transport.requeue(handler, [copy(message())], LIMIT_SECONDS)
         return result.outcome is Outcome.UNROUTABLE
 

@@ -70,7 +70,7 @@ def test_counts_in_the_management_api_are_soon_fresh(
     def counts() -> list[object]:
         return [queue.get("messages") for queue in rabbitmq.queues(broker_vhost)]
 
-    wait_until(lambda: counts() == [1, 1], message=lambda: f"counts stayed {counts()}")
+    wait_until(lambda: counts() == [1, 1], 5, lambda: f"counts stayed {counts()}")
 
 
 def test_connections_of_one_vhost_can_be_closed(
@@ -103,10 +103,7 @@ def test_a_killed_node_keeps_confirmed_messages(
 def test_a_restartable_node_runs_at_the_start_of_each_test(
     restartable_rabbitmq: RabbitmqNode, round_number: int
 ) -> None:
-    wait_until(
-        lambda: speaks_amqp(restartable_rabbitmq.port),
-        message=f"not running in round {round_number}",
-    )
+    assert speaks_amqp(restartable_rabbitmq.port), f"not running in round {round_number}"
     restartable_rabbitmq.kill()
 
 
